@@ -1,0 +1,35 @@
+#ifndef BELFRY_FORMAT_CURSOR_H
+#define BELFRY_FORMAT_CURSOR_H
+/*
+ * Cursors: opaque base64url text naming a place. A feed cursor names epoch and rev in one or several feeds and its time of
+ * issue; a page cursor names the last row of a list. They carry no authority: what they name is read under the
+ * caller's own rights, so a forged one sees nothing foreign.
+ */
+#include "core/buf.h"
+#include "core/str.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { CURSOR_FEEDS_MAX = 16, CURSOR_TEXT_BYTES_MAX = 2048 };
+
+struct cursor_place {
+    struct str feed; /* as the client names it, e.g. "inbox" */
+    uint64_t epoch;
+    int64_t rev;
+};
+struct cursor {
+    int64_t issued_s;
+    int count;
+    struct cursor_place places[CURSOR_FEEDS_MAX];
+    char names[1024]; /* where parsed feed names are kept */
+};
+
+void cursor_write(struct buf *out, const struct cursor *cursor);
+bool cursor_parse(struct str text, struct cursor *cursor); /* false: malformed */
+const struct cursor_place *cursor_find(const struct cursor *cursor, struct str feed); /* NULL if not there */
+
+/* A page cursor is a kind letter and one number or uuid: the row after which the next page begins. */
+void cursor_write_page(struct buf *out, char kind, int64_t number);
+bool cursor_parse_page(struct str text, char kind, int64_t *number);
+
+#endif

@@ -1,0 +1,3 @@
+-- Test.
+-- name: health_ping
+select 1 as "one" -- x

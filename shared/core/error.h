@@ -9,7 +9,7 @@
  */
 
 #define MUST_CHECK __attribute__((warn_unused_result))
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#define PRINTF_LIKE(text_index, first_index) __attribute__((format(printf, text_index, first_index)))
 
 enum result {
     RESULT_OK,

@@ -24,8 +24,8 @@ void arena_destroy(struct arena *a); /* NULL is fine */
 /* Zeroed, aligned for any type; NULL when full. */
 void *arena_alloc(struct arena *a, size_t bytes) MUST_CHECK;
 void *arena_array(struct arena *a, size_t count, size_t item_bytes) MUST_CHECK; /* overflow-checked */
-char *arena_strdup(struct arena *a, struct str s) MUST_CHECK;                    /* adds a NUL */
-struct str arena_str(struct arena *a, struct str s) MUST_CHECK;                  /* a copy, as a view */
+char *arena_strdup(struct arena *a, struct str s) MUST_CHECK;                    /* adds a NUL; of STR_NONE: "" */
+struct str arena_str(struct arena *a, struct str s) MUST_CHECK;                  /* a copy, as a view; STR_NONE of STR_NONE or when full */
 char *arena_printf(struct arena *a, const char *format, ...) PRINTF_LIKE(2, 3) MUST_CHECK;
 /* Calls release(object) at reset or destroy. If it cannot be registered, release is called at once and false
  * returned. */

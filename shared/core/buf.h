@@ -23,6 +23,9 @@ void buf_add_text(struct buf *b, const char *terminated);
 void buf_add_char(struct buf *b, char c);
 void buf_add_int(struct buf *b, long long value);
 void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Makes room for more bytes and a NUL after them, for a writer that fills data + bytes itself and then adds to
+ * bytes. false: it does not fit, and the buffer is marked as failed. */
+bool buf_reserve(struct buf *b, size_t more) MUST_CHECK;
 bool buf_ok(const struct buf *b);
 struct str buf_str(const struct buf *b);       /* a view; valid until the next append */
 const char *buf_cstr(struct buf *b);           /* NUL-terminated; NULL if failed */

@@ -50,7 +50,8 @@ struct config {
  * program exits 78, EX_CONFIG). The strings belong to the struct; config_free() releases them. */
 enum result config_load(struct config *config, enum config_program program, struct error *error) MUST_CHECK;
 void config_free(struct config *config);
-/* The settings of a program with defaults and help, as --help shows them. */
+/* The settings of a program with defaults and help, as --help shows them; with CONFIG_ALL those of all, as the
+ * table in Markdown that the README holds. */
 void config_print(FILE *out, enum config_program program);
 
 #endif

@@ -31,6 +31,8 @@ struct str str_cut(struct str s, char separator, struct str *rest);
 bool str_to_int(struct str s, long long least, long long most, long long *value);
 /* Valid UTF-8 (RFC 3629: no surrogates, no overlong forms) without NUL. */
 bool str_is_utf8(struct str s);
+/* Bytes of the UTF-8 character that s begins with (a NUL is one); 0 if s is empty or begins with anything else. */
+size_t str_utf8_first(struct str s);
 /* Number of code points of valid UTF-8. */
 size_t str_utf8_length(struct str s);
 /* The longest prefix of at most bytes_max bytes that ends on a character boundary. */

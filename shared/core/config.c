@@ -218,7 +218,7 @@ static enum result load_setting(struct config *config, const struct setting *s, 
         return error_set(error, RESULT_INVALID, "%s and %s are both set; only one may be", s->name,
                          file_name);
     if (path != NULL) {
-        char *secret;
+        char *secret = NULL;
         enum result result = read_secret(s->name, path, &secret, error);
         if (result == RESULT_OK) {
             result = store(config, s, secret, error);

@@ -10,7 +10,7 @@ bool check_email(struct str s);       /* dot-atom@domain, RFC 5321 limits; no qu
 bool check_phone(struct str s);       /* E.164: ^\+[1-9][0-9]{6,14}$ */
 bool check_locale(struct str s);      /* BCP 47: language[-Script][-REGION][-variant…] */
 bool check_time_zone(struct str s);   /* the form of an IANA name; that it exists, the database says */
-bool check_origin(struct str s);      /* scheme://host[:port], nothing after */
+bool check_origin(struct str s);      /* scheme://host[:port] in lower case, nothing after */
 bool check_printable(struct str s);   /* ASCII 0x21..0x7e, at least one */
 bool check_header_value(struct str s); /* no control characters: may be put into a header */
 

@@ -33,7 +33,8 @@ char *uuid_text(const struct uuid *id, char out[UUID_TEXT_BYTES + 1]); /* lower 
 int64_t uuid_unix_ms(const struct uuid *id);
 
 enum { TIME_TEXT_BYTES = 24 };
-/* "2026-11-20T10:00:00.123Z"; terminated; returns out. */
+/* "2026-11-20T10:00:00.123Z"; terminated; returns out. Times before 1970 or after 9999 are written as the first
+ * or last one between. */
 char *time_text(int64_t unix_us, char out[TIME_TEXT_BYTES + 1]);
 /* RFC 3339 with any offset, leap second folded to :59, years 1970 to 9999. */
 bool time_parse(struct str s, int64_t *unix_us) MUST_CHECK;

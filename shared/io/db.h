@@ -1,7 +1,7 @@
 #ifndef BELFRY_IO_DB_H
 #define BELFRY_IO_DB_H
 /*
- * PostgreSQL through libpq's pipeline mode: the only file that includes libpq-fe.h.
+ * PostgreSQL through libpq's pipeline mode: only db*.c include libpq-fe.h.
  *
  * Work is done in transactions. A caller queues BEGIN (with the tenant and user that row-level security looks
  * at), its statements and COMMIT, and all of it goes out in one write and comes back in one read: one round
@@ -49,7 +49,7 @@ void db_close(struct db *db);
 struct db_args {
     struct arena *arena;
     int count;
-    bool failed; /* an arena allocation failed; db_queue() then gives RESULT_FAILED */
+    bool failed; /* no memory, too many, or a NUL inside a text; db_queue() then gives RESULT_FAILED */
     const char *values[DB_ARGS_MAX];
 };
 #define DB_ARGS(a) ((struct db_args){.arena = (a)})
@@ -61,7 +61,7 @@ void db_arg_bool(struct db_args *args, bool b);
 void db_arg_uuid(struct db_args *args, const struct uuid *id); /* NULL is NULL */
 void db_arg_time(struct db_args *args, int64_t unix_us);       /* as timestamptz */
 void db_arg_bytes(struct db_args *args, const void *data, size_t bytes); /* bytea, hexadecimal */
-/* Arrays: begin, add elements, end. Text elements are quoted. */
+/* Arrays: begin, add elements, end (always: it releases the text). Text elements are quoted. */
 struct db_array {
     struct db_args *args;
     struct buf text;
@@ -77,23 +77,28 @@ void db_array_end(struct db_array *array); /* becomes the next argument */
 
 /* ---- a transaction ---- */
 enum { DB_TENANT_NONE = 0 };
-/* Starts a transaction (connects first if needed): BEGIN, and belfry.tenant and belfry.user for row-level
- * security. user STR("*") is the tenant's service; STR_NONE with DB_TENANT_NONE is nobody. RESULT_OFFLINE if
- * no connection can be had now. */
+/* Starts a transaction (connects first if needed, within connect_timeout_ms; fails at once for a while after a
+ * failed try): BEGIN, and belfry.tenant and belfry.user for row-level security. user STR("*") is the tenant's
+ * service; STR_NONE with DB_TENANT_NONE is nobody. RESULT_OFFLINE if no connection can be had now. One that was
+ * left open is abandoned. */
 enum result db_begin(struct db *db, int tenant, struct str user, struct error *error) MUST_CHECK;
-/* Queues one statement; its result comes at the same index from db_finish(). Sends nothing yet. */
+/* Queues one statement; its result comes at the same index from db_finish(). Sends nothing yet: query and
+ * arguments must live until then (the args struct itself need not). */
 enum result db_queue(struct db *db, const struct db_query *query, const struct db_args *args,
                      struct error *error) MUST_CHECK;
 /* Queues COMMIT, sends, waits for everything. results[0…count) are the statements' results in order (owned by
  * the arena). On a failure nothing was committed (except sqlstate 08007: unknown), error holds the SQLSTATE and
- * *failed (may be NULL) is the index of the statement. 55P03, 40P01, 40001, 57014 give RESULT_BUSY,
- * 23505 RESULT_CONFLICT, lost connections RESULT_OFFLINE. */
+ * *failed (may be NULL) is the index of the statement, -1 for none of them. 55P03, 40P01, 40001, 57014, class 53
+ * and stale prepared statements give RESULT_BUSY, 23505 and 23P01 RESULT_CONFLICT, class 22 and 23514
+ * RESULT_INVALID, 42501 RESULT_FORBIDDEN, lost connections RESULT_OFFLINE, others RESULT_FAILED. results and
+ * count may be NULL. The transaction is over either way. Gives up after 15 s. */
 enum result db_finish(struct db *db, struct arena *arena, struct db_result *const **results, int *count,
                       int *failed, struct error *error) MUST_CHECK;
-/* Sends what was queued and waits, but leaves the transaction open for statements that depend on the answers.
- * db_finish() then commits; db_abandon() rolls back. */
+/* Sends what was queued and waits, but leaves the transaction open for statements that depend on the answers:
+ * their results count from 0 again. db_finish() then commits; db_abandon() rolls back, and so did a failed step. */
 enum result db_step(struct db *db, struct arena *arena, struct db_result *const **results, int *count,
                     int *failed, struct error *error) MUST_CHECK;
+/* Ends a transaction without committing; does nothing when there is none. After db_send() it closes the connection. */
 void db_abandon(struct db *db);
 /* One statement in its own transaction. */
 enum result db_run(struct db *db, int tenant, struct str user, const struct db_query *query,
@@ -103,9 +108,11 @@ enum result db_run(struct db *db, int tenant, struct str user, const struct db_q
 /* ---- without blocking (worker). Like db_finish(), in two halves ---- */
 enum result db_send(struct db *db, struct error *error) MUST_CHECK; /* queues COMMIT and begins to write */
 int db_fd(const struct db *db);                                      /* -1 when not connected */
+uint32_t db_generation(const struct db *db); /* changes with each new connection: its descriptor must be watched anew */
 bool db_wants_write(const struct db *db);
 /* Reads and writes what can be without waiting. True when the transaction in progress has ended (well or not):
- * then db_finish() returns at once. */
+ * then db_finish() returns at once. Call it when the descriptor is ready and about once a second while a
+ * transaction is on its way: it keeps the 15 s deadline. Without one it drops a connection that the server closed. */
 bool db_pump(struct db *db);
 
 /* ---- rows ---- */

@@ -8,6 +8,16 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Takes away a last character that vsnprintf() cut in two. */
+static void drop_half_character(char *text, size_t bytes)
+{
+    size_t at = bytes;
+    while (at > 0 && ((unsigned char)text[at - 1] & 0xc0) == 0x80)
+        at--;
+    if (at > 0 && str_utf8_first((struct str){text + at - 1, bytes - at + 1}) == 0)
+        text[at - 1] = '\0';
+}
+
 enum result error_set(struct error *e, enum result code, const char *format, ...)
 {
     if (e == NULL)
@@ -21,7 +31,7 @@ enum result error_set(struct error *e, enum result code, const char *format, ...
     if (bytes < 0)
         snprintf(e->text, sizeof e->text, "%s", result_name(code));
     else if ((size_t)bytes >= sizeof e->text)
-        e->text[str_utf8_cut((struct str){e->text, sizeof e->text}, sizeof e->text - 1).bytes] = '\0';
+        drop_half_character(e->text, sizeof e->text - 1);
     return code;
 }
 

@@ -67,7 +67,7 @@ static size_t add_character(struct line *line, struct str s)
 {
     unsigned char c = (unsigned char)s.data[0];
     size_t bytes = str_utf8_first(s);
-    if (bytes == 0)
+    if (bytes == 0 || c == '\0') /* \u0000 is JSON, but many readers refuse it */
         return add_text(line, "\xef\xbf\xbd");
     char escape[8];
     if (c == '"' || c == '\\')

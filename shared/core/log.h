@@ -18,8 +18,17 @@ struct log_field {
     int64_t number;
 };
 
-#define LOG_TEXT(name, cstr) ((struct log_field){(name), (cstr) ? (cstr) : "", (size_t)-1, 0})
-#define LOG_STR(name, s) ((struct log_field){(name), (s).data ? (s).data : "", (s).bytes, 0})
+/* NULL is shown as "". */
+static inline struct log_field log_field_text(const char *name, const char *text)
+{
+    return (struct log_field){name, text ? text : "", (size_t)-1, 0};
+}
+static inline struct log_field log_field_str(const char *name, struct str s)
+{
+    return (struct log_field){name, s.data ? s.data : "", s.bytes, 0};
+}
+#define LOG_TEXT(name, cstr) log_field_text((name), (cstr))
+#define LOG_STR(name, s) log_field_str((name), (s))
 #define LOG_INT(name, n) ((struct log_field){(name), NULL, 0, (int64_t)(n)})
 
 void log_open(const char *program, enum log_level least);

@@ -9,8 +9,9 @@
  * An inbox converges: rows in their newest state, never two revs apart; a place of another epoch, or one older than what is
  * kept, gets the current state and `reset`.
  *
- * Redis keys, T = tenant, K = feed key, E = epoch: `f:{T:K}:E` a sorted set (score rev, member "prev rev json"),
- * `m:{T:K}:E` the mark "rev unread unseen", which lives 5 s. Both may vanish at any moment.
+ * Redis keys, T = tenant, K = feed key, E = epoch: `f:{T:K}:E` is the tail, a sorted set (score rev, member
+ * "prev rev unread unseen json"; an entry covers the revs in (prev, rev]), made by a reader's refill; writers add to it
+ * where it exists. `m:{T:K}:E` is the mark "rev unread unseen changed", the top as of at most 5 s ago. Both may vanish at any moment.
  */
 #include "core/arena.h"
 #include "core/error.h"
@@ -21,6 +22,8 @@
 #include <stdint.h>
 
 enum { FEED_KEY_BYTES = 8 + 128 }; /* "inbox:" and a user id */
+/* The epoch of a feed that does not exist yet: a place in it is (FEED_EPOCH_NONE, 0). */
+#define FEED_EPOCH_NONE 1u
 #define FEED_WAKE_CHANNEL "belfry:wake"
 
 /* A place in a feed. epoch 0: nowhere yet (the reader wants the current state). */
@@ -52,7 +55,7 @@ enum result feed_read(struct redis *redis, struct db_pool *pool, const struct fe
                       struct arena *arena, struct feed_delta *deltas, struct error *error) MUST_CHECK;
 
 /* The revs that feeds have now, whatever their tenant (the sweep of a process that waits on them): one
- * statement. places[i].epoch is 0 for a feed that does not exist yet. */
+ * statement. A feed that does not exist yet is at (FEED_EPOCH_NONE, 0). */
 enum result feed_revs(struct db_pool *pool, const struct feed_want *wants, int count, struct arena *arena,
                       struct feed_place *places, struct error *error) MUST_CHECK;
 

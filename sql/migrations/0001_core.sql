@@ -15,6 +15,10 @@ comment on function belfry.viewer() is 'The user of this transaction; * is the t
 create function belfry.may_see(user_id text) returns boolean language sql stable parallel safe
     as $$ select user_id = belfry.viewer() or belfry.viewer() = '*' $$;
 
+create function belfry.us(at timestamptz) returns bigint language sql immutable parallel safe
+    as $$ select (extract(epoch from at) * 1000000)::bigint $$;
+comment on function belfry.us(timestamptz) is 'Microseconds since 1970, as programs read times.';
+
 create function belfry.random_id() returns bigint language sql volatile parallel safe
     as $$ select hashtextextended(gen_random_uuid()::text, 0) & 9007199254740991 $$;
 

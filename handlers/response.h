@@ -10,7 +10,7 @@
 #include "core/buf.h"
 #include "core/error.h"
 #include "core/str.h"
-#include "handlers/field.h"
+#include "format/field.h"
 #include "handlers/request.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,14 +39,15 @@ struct response {
     struct buf headers;       /* "Name: value\r\n"… */
     struct buf body;
     bool has_etag;
-    bool without_body;        /* HEAD: headers only, Content-Length as if */
-    bool taken;               /* parked or already written: the front end must not write it */
+    bool without_body; /* HEAD: headers only, Content-Length as if */
+    bool taken;        /* parked or already written: the front end must not write it */
 };
 
 void response_open(struct response *response, struct arena *arena); /* 200, empty */
 void response_close(struct response *response);                     /* frees the buffers */
 
-/* Adds a header. A value that holds control characters is left out and logged: never happens with checked input. */
+/* Adds a header. A value that holds control characters is left out and logged: never happens with checked
+ * input. */
 void response_header(struct response *response, const char *name, struct str value);
 void response_header_int(struct response *response, const char *name, int64_t value);
 
@@ -65,8 +66,8 @@ bool response_etag(struct response *response, const struct request *request, str
 /* The same with a tag made of the body, when the body has been written. */
 void response_etag_of_body(struct response *response, const struct request *request);
 
-/* The head in CGI form with Content-Length of the body, into out. False if the response failed (too long, out of
- * memory): answer with a problem instead. */
+/* The head in CGI form with Content-Length of the body, into out. False if the response failed (too long, out
+ * of memory): answer with a problem instead. */
 bool response_write_head(const struct response *response, struct buf *out);
 
 #endif

@@ -2,8 +2,8 @@
 #define BELFRY_HANDLERS_ROUTE_H
 /*
  * The route table is the policy: method, path, who may, with which scope, how long the body may be, which
- * parameters and members there are, which rate class, which pool, and the function that answers. route_dispatch()
- * checks all of it before the function runs, so that no function can forget.
+ * parameters and members there are, which rate class, which pool, and the function that answers.
+ * route_dispatch() checks all of it before the function runs, so that no function can forget.
  *
  * To add a resource: a file for it with its field tables and functions, its rows in routes.c, its paths in
  * www/openapi.json.
@@ -21,10 +21,11 @@
  *         return RESULT_OK;
  *     }
  *
- * A function returns RESULT_OK when the response is filled. Any other result becomes a problem with the sentence in
- * call->error: INVALID 422 (400 if only parameters are at fault), MISSING 404, CONFLICT 409, FORBIDDEN 403, BUSY and
- * OFFLINE 503 with Retry-After, FAILED 500 (its sentence is logged and not shown). Faults in call->faults go along.
- * For another problem: `return call_problem(call, PROBLEM_IDEMPOTENCY_MISMATCH, "…")`.
+ * A function returns RESULT_OK when the response is filled. Any other result becomes a problem with the
+ * sentence in call->error: INVALID 422 (400 if only parameters are at fault), MISSING 404, CONFLICT 409,
+ * FORBIDDEN 403, BUSY and OFFLINE 503 with Retry-After, FAILED 500 (its sentence is logged and not shown).
+ * Faults in call->faults go along. For another problem: `return call_problem(call,
+ * PROBLEM_IDEMPOTENCY_MISMATCH, "…")`.
  */
 #include "core/arena.h"
 #include "core/error.h"
@@ -78,21 +79,22 @@ struct call {
     const struct route *route;
     struct request *request;
     struct response *response;
-    struct arena *arena;  /* of the request */
-    struct redis *redis;  /* this thread's connection */
+    struct arena *arena; /* of the request */
+    struct redis *redis; /* this thread's connection */
     struct auth_identity identity;
     struct field_value *query; /* by the route's table */
     struct field_value *body;  /* by the route's table */
     const json_t *tree;        /* the body itself, an object; NULL without */
     struct faults faults;
     struct error error;
-    struct db *db;        /* taken by call_db(), given back by route_dispatch() */
-    void *connection;     /* the front end's, for park; NULL where nothing can be parked (plain CGI) */
-    char feeds[256];      /* with a ticket: the feeds that it names */
+    struct db *db;    /* taken by call_db(), given back by route_dispatch() */
+    void *connection; /* the front end's, for park; NULL where nothing can be parked (plain CGI) */
+    char feeds[256];  /* with a ticket: the feeds that it names */
     int64_t started_us;
 };
 
-/* A connection of the route's pool, until the function returns. RESULT_BUSY if none came free within a second. */
+/* A connection of the route's pool, until the function returns. RESULT_BUSY if none came free within a
+ * second. */
 enum result call_db(struct call *call, struct db **db) MUST_CHECK;
 /* call_db() and db_begin() as the caller (tenant; user, or "*" for a service). */
 enum result call_begin(struct call *call, struct db **db) MUST_CHECK;
@@ -104,8 +106,8 @@ enum result call_problem(struct call *call, enum problem problem, const char *fo
 struct str call_param(const struct call *call, const char *name);
 const struct uuid *call_param_uuid(const struct call *call, const char *name);
 
-/* Answers one request of which request_from_cgi() returned RESULT_OK: fills response (or takes the connection away,
- * response->taken). reader gives the body. routes is routes_all, or a test's own table. */
+/* Answers one request of which request_from_cgi() returned RESULT_OK: fills response (or takes the connection
+ * away, response->taken). reader gives the body. routes is routes_all, or a test's own table. */
 void route_dispatch(struct route_thread *thread, const struct route *routes, struct request *request,
                     struct response *response, request_reader *reader, void *connection);
 

@@ -28,14 +28,14 @@ enum { FIELDS_MAX = 32, FAULTS_MAX = 50, FAULT_TEXT_BYTES = 200 };
 
 /* ---- faults ---- */
 struct fault {
-    struct str pointer;   /* "/to/3"; or the name of the parameter */
-    bool is_parameter;    /* of the query or the path */
-    struct str detail;    /* "must be …", no capital, no full stop */
+    struct str pointer; /* "/to/3"; or the name of the parameter */
+    bool is_parameter;  /* of the query or the path */
+    struct str detail;  /* "must be …", no capital, no full stop */
 };
 struct faults {
     struct arena *arena;
-    int count;            /* of what is kept */
-    int total;            /* of all that were found */
+    int count; /* of what is kept */
+    int total; /* of all that were found */
     struct fault items[FAULTS_MAX];
 };
 #define FAULTS_INIT(a) ((struct faults){.arena = (a)})
@@ -68,12 +68,12 @@ struct field {
     const char *name;
     enum field_kind kind;
     int flags;
-    long long least, most;       /* 0, 0: the kind's own limits */
+    long long least, most; /* 0, 0: the kind's own limits */
     const char *const *choices;
     bool (*check)(struct str s); /* for any text kind in addition, for FIELD_WORD alone */
     const char *rule;            /* "must be an e-mail address" when check says no */
-    const char *text;            /* defaults when not given */
-    long long number;            /* default of INT; of CHOICE the index (with .text NULL: -1 unless set by number) */
+    const char *text;            /* default of the text kinds and of CHOICE */
+    long long number;            /* default of INT and BOOL; a CHOICE without default .text has -1 */
 };
 
 /* A value, typed as its field says. Views live as long as the arena or the tree. */
@@ -90,15 +90,16 @@ struct field_value {
 /* Number of fields before the terminating {NULL}. */
 int fields_count(const struct field *fields);
 /* Reads a JSON object by a table into values[0 … fields_count). `object` NULL or no object is a fault at
- * `prefix` itself. Every value is set, to its default if absent or at fault. Returns false if it added a fault.
- * prefix "" for the body, "/notifications/3" for a part of it. */
+ * `prefix` itself. Every value is set, to its default if absent or at fault. Returns false if it added a
+ * fault. prefix "" for the body, "/notifications/3" for a part of it. */
 bool fields_read(const struct field *fields, const json_t *object, struct str prefix, struct faults *faults,
                  struct field_value *values);
 /* One value by a field's rule (its name is not looked at): for the items of an array. */
 bool field_read(const struct field *field, const json_t *value, struct str pointer, struct faults *faults,
                 struct field_value *out);
 /* The same rule for text that came from a query. */
-bool field_read_text(const struct field *field, struct str text, struct faults *faults, struct field_value *out);
+bool field_read_text(const struct field *field, struct str text, struct faults *faults,
+                     struct field_value *out);
 /* values[] with nothing given: the defaults. */
 void fields_default(const struct field *fields, struct field_value *values);
 

@@ -11,11 +11,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SHA256_BYTES = 32 };
+enum { SHA256_BYTES = 32, SHA1_BYTES = 20 };
 
 enum result crypto_random(void *out, size_t bytes, struct error *error) MUST_CHECK;
 void crypto_sha256(struct str data, unsigned char out[SHA256_BYTES]);
 void crypto_hmac_sha256(struct str key, struct str data, unsigned char out[SHA256_BYTES]); /* RFC 2104 */
+void crypto_sha1(struct str data, unsigned char out[SHA1_BYTES]); /* names Redis scripts; not for secrets */
+void crypto_hmac_sha1(struct str key, struct str data, unsigned char out[SHA1_BYTES]); /* providers that ask for it */
 bool crypto_equal(const void *a, const void *b, size_t bytes); /* constant time */
 
 /* ---- key ring: encrypts addresses and credentials at rest ----
@@ -49,10 +51,12 @@ struct jws_key;
 enum result jws_key_load(enum jws_algorithm algorithm, struct str key, struct jws_key **out, struct error *error) MUST_CHECK;
 void jws_key_free(struct jws_key *key);
 /* Checks the signature under key, whose algorithm is pinned: a token whose header names another one is refused.
- * On success *payload is a view of the decoded claims in the arena. */
+ * On success *payload is a view of the decoded claims in the arena. RESULT_INVALID: no token; RESULT_FORBIDDEN:
+ * another algorithm, extensions, or a wrong signature. */
 enum result jws_verify(const struct jws_key *key, struct str token, struct arena *arena, struct str *payload,
                        struct error *error) MUST_CHECK;
-/* header_extra: more header members as `,"kid":"x"` or "". */
+/* Appends header.payload.signature. The header is {"alg","typ":"JWT"}; header_extra: more members as `,"kid":"x"`,
+ * or "". RESULT_FAILED with a public key. */
 enum result jws_sign(const struct jws_key *key, const char *header_extra, struct str payload, struct buf *out,
                      struct error *error) MUST_CHECK;
 

@@ -12,6 +12,7 @@
  */
 #include "json.h"
 #include "core/limits.h"
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -255,7 +256,8 @@ void json_raw(struct buf *out, struct str text)
 static void write_real(struct buf *out, double value)
 {
     char text[40];
-    for (int digits = 15; digits <= 17; digits++) {
+    int digits = fabs(value) < DBL_MIN ? 1 : 15; /* 15 always survive, but in subnormal numbers */
+    for (; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value)
             break;

@@ -1,76 +1,97 @@
 /*
- * A notification as JSON. Every answer that shows one comes through here, so that inbox, polls and events agree.
- * To add a field: a column in ITEM order here, in item.h and in each query that selects items.
+ * A notification as JSON. Every answer that shows one to a user comes through here, so that inbox, polls and
+ * events agree. To add a field: a column in item.h, in each query that selects items, and a line in each
+ * function here.
  */
 #include "domain/item.h"
 
 #include "domain/send.h"
 #include "format/json.h"
 
-static void put_time(struct buf *out, const char *name, const struct db_result *rows, int row, int column)
+struct item item_from_row(const struct db_result *rows, int row)
 {
-    json_key(out, name);
-    if (db_is_null(rows, row, column)) {
-        json_null(out);
-        return;
-    }
+    return (struct item){
+        .id = db_text(rows, row, ITEM_ID),
+        .rev = db_int(rows, row, ITEM_REV),
+        .type = db_text(rows, row, ITEM_TYPE),
+        .title = db_text(rows, row, ITEM_TITLE),
+        .body = db_text(rows, row, ITEM_BODY),
+        .data = db_text(rows, row, ITEM_DATA),
+        .sender = db_text(rows, row, ITEM_SENDER),
+        .category = db_text(rows, row, ITEM_CATEGORY),
+        .priority = (int)db_int(rows, row, ITEM_PRIORITY),
+        .actions = db_text(rows, row, ITEM_ACTIONS),
+        .url = db_text(rows, row, ITEM_URL),
+        .created_us = db_int(rows, row, ITEM_CREATED),
+        .expires_us = db_int(rows, row, ITEM_EXPIRES),
+        .seen_us = db_int(rows, row, ITEM_SEEN),
+        .read_us = db_int(rows, row, ITEM_READ),
+        .archived_us = db_int(rows, row, ITEM_ARCHIVED),
+        .snoozed_us = db_int(rows, row, ITEM_SNOOZED),
+        .action = db_text(rows, row, ITEM_ACTION),
+        .acted_us = db_int(rows, row, ITEM_ACTED),
+        .live = db_bool(rows, row, ITEM_LIVE),
+        .position = db_int(rows, row, ITEM_POSITION),
+    };
+}
+
+static void put_time(struct buf *out, const char *name, int64_t unix_us)
+{
     char text[TIME_TEXT_BYTES + 1];
-    json_string(out, str_from(time_text(db_int(rows, row, column), text)));
-}
-
-static void put_text(struct buf *out, const char *name, const struct db_result *rows, int row, int column)
-{
     json_key(out, name);
-    json_string_or_null(out, db_text(rows, row, column));
-}
-
-static void put_json(struct buf *out, const char *name, const struct db_result *rows, int row, int column)
-{
-    json_key(out, name);
-    if (db_is_null(rows, row, column))
+    if (unix_us == ITEM_NEVER)
         json_null(out);
     else
-        json_raw(out, db_text(rows, row, column));
+        json_string(out, str_from(time_text(unix_us, text)));
 }
 
-void item_write(struct buf *out, const struct db_result *rows, int row)
+static void put_text(struct buf *out, const char *name, struct str text)
+{
+    json_key(out, name);
+    json_string_or_null(out, text);
+}
+
+static void put_json(struct buf *out, const char *name, struct str text)
+{
+    json_key(out, name);
+    json_raw(out, str_is_set(text) ? text : STR("null"));
+}
+
+void item_write(struct buf *out, const struct item *item)
 {
     json_open(out, '{');
-    put_text(out, "id", rows, row, ITEM_ID);
-    put_text(out, "type", rows, row, ITEM_TYPE);
-    put_text(out, "title", rows, row, ITEM_TITLE);
-    put_text(out, "body", rows, row, ITEM_BODY);
-    put_json(out, "data", rows, row, ITEM_DATA);
-    put_json(out, "sender", rows, row, ITEM_SENDER);
-    put_text(out, "category", rows, row, ITEM_CATEGORY);
-    json_key(out, "priority");
-    json_string(out, str_from(send_priority_name((enum send_priority)db_int(rows, row, ITEM_PRIORITY))));
-    put_json(out, "actions", rows, row, ITEM_ACTIONS);
-    put_text(out, "url", rows, row, ITEM_URL);
-    put_time(out, "createdAt", rows, row, ITEM_CREATED);
-    put_time(out, "expiresAt", rows, row, ITEM_EXPIRES);
-    put_time(out, "seenAt", rows, row, ITEM_SEEN);
-    put_time(out, "readAt", rows, row, ITEM_READ);
-    put_time(out, "archivedAt", rows, row, ITEM_ARCHIVED);
-    put_time(out, "snoozedUntil", rows, row, ITEM_SNOOZED);
-    put_text(out, "action", rows, row, ITEM_ACTION);
-    put_time(out, "actedAt", rows, row, ITEM_ACTED);
+    put_text(out, "id", item->id);
+    put_text(out, "type", item->type);
+    put_text(out, "title", item->title);
+    put_text(out, "body", item->body);
+    put_json(out, "data", item->data);
+    put_json(out, "sender", item->sender);
+    put_text(out, "category", item->category);
+    put_text(out, "priority", str_from(send_priority_name((enum send_priority)item->priority)));
+    put_json(out, "actions", item->actions);
+    put_text(out, "url", item->url);
+    put_time(out, "createdAt", item->created_us);
+    put_time(out, "expiresAt", item->expires_us);
+    put_time(out, "seenAt", item->seen_us);
+    put_time(out, "readAt", item->read_us);
+    put_time(out, "archivedAt", item->archived_us);
+    put_time(out, "snoozedUntil", item->snoozed_us);
+    put_text(out, "action", item->action);
+    put_time(out, "actedAt", item->acted_us);
     json_close(out, '}');
 }
 
-void item_write_event(struct buf *out, const struct db_result *rows, int row)
+void item_write_event(struct buf *out, const struct item *item)
 {
-    bool live = db_bool(rows, row, ITEM_LIVE);
     json_open(out, '{');
-    json_key(out, "type");
-    json_string(out, live ? STR("notification") : STR("deleted"));
+    put_text(out, "type", item->live ? STR("notification") : STR("deleted"));
     json_key(out, "rev");
-    json_int(out, db_int(rows, row, ITEM_REV));
-    if (live) {
+    json_int(out, item->rev);
+    if (item->live) {
         json_key(out, "notification");
-        item_write(out, rows, row);
+        item_write(out, item);
     } else {
-        put_text(out, "id", rows, row, ITEM_ID);
+        put_text(out, "id", item->id);
     }
     json_close(out, '}');
 }

@@ -39,23 +39,28 @@ enum send_status { SEND_ACCEPTED, SEND_SCHEDULED, SEND_DEDUPLICATED };
 struct send_recipient {
     struct str user;
     int content;              /* index into contents */
-    struct uuid id;           /* filled by send_queue(): of the new notification; after send_collect(), of the older one if deduplicated */
-    enum send_status status;  /* filled by send_queue() as predicted, by send_collect() as it is */
+    struct uuid id;           /* filled by send_prepare(): of the new notification; by send_collect(), of the older one if deduplicated */
+    enum send_status status;  /* filled by send_prepare() as predicted, by send_collect() as it is */
 };
 
 struct send_batch {
     int tenant;
-    struct uuid request_id;   /* filled by send_queue() */
+    struct uuid request_id;   /* filled by send_prepare() */
+    int64_t accepted_us;      /* filled by send_prepare() */
     bool sandbox;
     const struct send_content *contents;
     int content_count;
     struct send_recipient *recipients; /* at most LIMIT_RECIPIENTS; users of one content distinct */
     int recipient_count;
-    bool predictable;         /* filled by send_queue(): no dedup key, so every status is known already */
+    bool predictable;         /* filled by send_prepare(): no dedup key, so every status is known already */
     int first_result;         /* where its results begin among the transaction's */
+    bool has_arrivals;        /* some are due now */
 };
 
-/* Queues the statements on db (db_begin() was called for the tenant as "*"; results_before statements were
+/* Gives the request and each recipient an id and predicts each status, so that an answer can be written before
+ * anything is sent to the database. No allocation, no I/O. Call again before repeating a failed transaction. */
+void send_prepare(struct send_batch *batch);
+/* Queues the statements of a prepared batch on db (db_begin() was called for the tenant as "*"; results_before statements were
  * queued already). Allocates in arena; no I/O. */
 enum result send_queue(struct db *db, struct arena *arena, struct send_batch *batch, int results_before,
                        struct error *error) MUST_CHECK;

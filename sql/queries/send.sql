@@ -12,7 +12,7 @@ on conflict (tenant_id, key) do update
 
 -- Inserts the notifications of a request. Contents ($3…$15) are said once, recipients ($16 id, $17 user, $18 index of the
 -- content, $19 place among those of its user that arrive now, from 1) refer to them. $1 request, $2 sandbox.
--- $20 for each user of send_lock_feeds, $21 how many were counted for it.
+-- $20 for each user of send_lock_feeds, $21 how many were counted for it. $22 the time of acceptance.
 -- A notification that another with the same dedupKey precedes is not inserted; what was counted too much is taken back.
 -- One row for each recipient, in order: ordinal, id, inserted, in_inbox, epoch, rev, unread, unseen, feed_top.
 -- name: send_insert
@@ -49,10 +49,10 @@ with content as (
 ), inserted as (
     insert into belfry.notification (tenant_id, id, user_id, request_id, type, title, body, data, sender, category,
                                      priority, actions, url, channels, sandbox, scheduled_at, expires_at, in_inbox, rev,
-                                     position)
+                                     position, created_at)
     select belfry.tenant(), r.id, r.user_id, $1::uuid, c.type, c.title, c.body, c.data, c.sender, c.category, c.priority,
            c.actions, c.url, string_to_array(c.channels, ','), $2::boolean, c.scheduled_at, c.expires_at, r.in_inbox,
-           case when r.in_inbox then r.rev end, case when r.in_inbox then r.rev end
+           case when r.in_inbox then r.rev end, case when r.in_inbox then r.rev end, $22::timestamptz
     from fresh r join content c on c.number = r.number
 ), waiting as (
     insert into belfry.due (tenant_id, notification_id, kind, at)
@@ -90,7 +90,7 @@ with target as (
     select n.id, n.user_id, n.category, n.channels, n.priority
     from unnest($1::uuid[]) as w (id)
     join belfry.notification n on n.tenant_id = belfry.tenant() and n.id = w.id
-    where n.cancelled_at is null
+    where n.cancelled_at is null and n.deleted_at is null and (n.expires_at is null or n.expires_at > now())
 ), candidate as (
     select t.id, t.user_id, t.priority, d.id as device_id, d.channel, d.provider,
            belfry.opted_out(p.opt_outs, t.category, d.channel) as opted_out

@@ -98,7 +98,7 @@ static void write_mark(struct buf *out, const char *type, int64_t mark_rev, int6
         return;
     json_open(out, '{');
     json_key(out, "type");
-    json_string(out, str_from(type));
+    json_text(out, str_from(type));
     json_key(out, "rev");
     json_int(out, mark_rev);
     json_close(out, '}');

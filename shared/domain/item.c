@@ -40,15 +40,15 @@ static void put_time(struct buf *out, const char *name, int64_t unix_us)
     char text[TIME_TEXT_BYTES + 1];
     json_key(out, name);
     if (unix_us == ITEM_NEVER)
-        json_null(out);
+        json_nil(out);
     else
-        json_string(out, str_from(time_text(unix_us, text)));
+        json_text(out, str_from(time_text(unix_us, text)));
 }
 
 static void put_text(struct buf *out, const char *name, struct str text)
 {
     json_key(out, name);
-    json_string_or_null(out, text);
+    json_text_or_null(out, text);
 }
 
 static void put_json(struct buf *out, const char *name, struct str text)

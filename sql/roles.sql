@@ -24,7 +24,8 @@ $$;
 grant belfry_resolver, belfry_sender to belfry_owner;
 
 -- Time limits belong to the role, so that they hold behind a transaction pooler too. Statements are prepared
--- once with arrays of any length: planning anew for each would cost more than running them.
+-- once with arrays of any length: planning anew for each would cost more than running them. Such a plan may be
+-- made while a table is still empty and kept when it is large, so everything that only suits small tables is off.
 do $$
 declare
     role_name text;
@@ -35,6 +36,8 @@ begin
         execute format('alter role %I set idle_in_transaction_session_timeout = ''10s''', role_name);
         execute format('alter role %I set plan_cache_mode = ''force_generic_plan''', role_name);
         execute format('alter role %I set jit = off', role_name);
+        execute format('alter role %I set enable_seqscan = off', role_name);
+        execute format('alter role %I set enable_bitmapscan = off', role_name);
     end loop;
 end
 $$;

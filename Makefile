@@ -33,6 +33,9 @@ SOURCES_belfry-worker    := $(wildcard worker/*.c worker/providers/*.c)
 SOURCES_belfry-scheduler := $(wildcard scheduler/*.c)
 SOURCES_belfryctl        := $(wildcard deploy/belfryctl/*.c) $(BUILD)/gen/migrations.c
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+# Replays the corpus; empty when clang's -fsanitize=fuzzer brings its own main() (see tests/fuzz/run).
+FUZZ_MAIN ?= tests/fuzz/main.c
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/*.c))
 
 objects = $(patsubst $(BUILD)/gen/%.c,$(OUT)/gen/%.o,$(patsubst %.c,$(OUT)/%.o,$(filter-out $(BUILD)/gen/%,$(1))) $(filter $(BUILD)/gen/%,$(1)))
@@ -44,6 +47,7 @@ all: $(PROGRAMS:%=$(OUT)/%) ## build the programs
 check: ## build the programs and unit tests with sanitizers
 	@$(MAKE) --no-print-directory MODE=check all unit-programs
 unit-programs: $(UNIT_TESTS:%=$(OUT)/unit/%)
+fuzz-programs: $(FUZZ_PROGRAMS:%=$(OUT)/fuzz/%)
 bench-programs: $(BENCH_PROGRAMS:%=$(OUT)/bench/%)
 
 $(BUILD)/gen/queries.h $(BUILD)/gen/queries.c &: $(QUERIES) sql/generate
@@ -79,6 +83,9 @@ $(OUT)/libprograms.a: $(UNIT_EXTRA)
 $(OUT)/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libprograms.a $(OUT)/libbelfry.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
+$(OUT)/fuzz/%: $(OUT)/tests/fuzz/%.o $(call objects,$(FUZZ_MAIN)) $(OUT)/libprograms.a $(OUT)/libbelfry.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ $(LIBS) -o $@
 $(OUT)/bench/%: $(OUT)/tests/bench/%.o $(OUT)/libbelfry.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ $(LIBS) -o $@

@@ -8,16 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Takes away a last character that vsnprintf() cut in two. */
-static void drop_half_character(char *text, size_t bytes)
-{
-    size_t at = bytes;
-    while (at > 0 && ((unsigned char)text[at - 1] & 0xc0) == 0x80)
-        at--;
-    if (at > 0 && str_utf8_first((struct str){text + at - 1, bytes - at + 1}) == 0)
-        text[at - 1] = '\0';
-}
-
 enum result error_set(struct error *e, enum result code, const char *format, ...)
 {
     if (e == NULL)
@@ -31,7 +21,7 @@ enum result error_set(struct error *e, enum result code, const char *format, ...
     if (bytes < 0)
         snprintf(e->text, sizeof e->text, "%s", result_name(code));
     else if ((size_t)bytes >= sizeof e->text)
-        drop_half_character(e->text, sizeof e->text - 1);
+        e->text[str_utf8_whole(str_from(e->text)).bytes] = '\0';
     return code;
 }
 

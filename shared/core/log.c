@@ -153,6 +153,16 @@ void log_write(enum log_level level, const char *event, const struct log_field *
     errno = saved;
 }
 
+static bool is_phone(struct str s)
+{
+    if (s.bytes < 8 || s.data[0] != '+')
+        return false;
+    for (size_t i = 1; i < s.bytes; i++)
+        if (s.data[i] < '0' || s.data[i] > '9')
+            return false;
+    return true;
+}
+
 /* How many bytes of the address may be shown at its beginning, and from where on again. */
 static void masked_span(struct str s, size_t *head, size_t *tail)
 {
@@ -167,7 +177,7 @@ static void masked_span(struct str s, size_t *head, size_t *tail)
     } else if (at != NULL) {
         *head = at == s.data ? 0 : str_utf8_first(s);
         *tail = (size_t)(at - s.data);
-    } else if (s.bytes >= 8 && s.data[0] == '+') {
+    } else if (is_phone(s)) {
         *head = 3;
         *tail = s.bytes - 2;
     } else {

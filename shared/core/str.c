@@ -167,3 +167,13 @@ struct str str_utf8_cut(struct str s, size_t bytes_max)
         bytes--;
     return (struct str){s.data, bytes};
 }
+
+struct str str_utf8_whole(struct str s)
+{
+    size_t last = s.bytes; /* one past the last byte that begins a character */
+    while (last > 0 && is_continuation(s.data[last - 1]))
+        last--;
+    if (last > 0 && str_utf8_first((struct str){s.data + last - 1, s.bytes - last + 1}) == 0)
+        s.bytes = last - 1;
+    return s;
+}

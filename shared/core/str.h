@@ -37,5 +37,7 @@ size_t str_utf8_first(struct str s);
 size_t str_utf8_length(struct str s);
 /* The longest prefix of at most bytes_max bytes that ends on a character boundary. */
 struct str str_utf8_cut(struct str s, size_t bytes_max);
+/* s less a last character of which only the first bytes are there, as snprintf() leaves it. */
+struct str str_utf8_whole(struct str s);
 
 #endif

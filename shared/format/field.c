@@ -19,7 +19,7 @@ static const long long INT_MOST = 1LL << 53; /* what every JSON reader keeps exa
 
 /* ---- faults ---- */
 
-static void fault_put(struct faults *faults, struct str where, bool is_parameter, const char *format,
+__attribute__((format(printf, 4, 0))) static void fault_put(struct faults *faults, struct str where, bool is_parameter, const char *format,
                       va_list args)
 {
     faults->total++;
@@ -30,7 +30,7 @@ static void fault_put(struct faults *faults, struct str where, bool is_parameter
     faults->items[faults->count++] = (struct fault){
         .pointer = arena_str(faults->arena, where),
         .is_parameter = is_parameter,
-        .detail = arena_str(faults->arena, str_utf8_cut(str_from(text), sizeof text - 1)),
+        .detail = arena_str(faults->arena, str_utf8_whole(str_from(text))),
     };
 }
 

@@ -113,6 +113,10 @@ static void utf8_is_cut_between_characters(void **state)
     assert_true(str_is(str_utf8_cut(STR("안녕"), 5), "안"));
     assert_true(str_is(str_utf8_cut(STR("안녕"), 6), "안녕"));
     assert_true(str_is(str_utf8_cut(STR("안녕"), 2), ""));
+    assert_true(str_is(str_utf8_whole(STR("a안")), "a안"));
+    assert_true(str_is(str_utf8_whole((struct str){"a안", 3}), "a"));
+    assert_true(str_is(str_utf8_whole((struct str){"안", 2}), ""));
+    assert_true(str_is(str_utf8_whole(STR("")), ""));
 }
 
 /* ---- buf ---- */

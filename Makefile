@@ -36,11 +36,13 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # Replays the corpus; empty when clang's -fsanitize=fuzzer brings its own main() (see tests/fuzz/run).
 FUZZ_MAIN ?= tests/fuzz/main.c
+FUZZERS    := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/*.c))
 
 objects = $(patsubst $(BUILD)/gen/%.c,$(OUT)/gen/%.o,$(patsubst %.c,$(OUT)/%.o,$(filter-out $(BUILD)/gen/%,$(1))) $(filter $(BUILD)/gen/%,$(1)))
 
-.PHONY: all help deps run test unit bench lint format clean install check
+.PHONY: all help deps run test bench lint format clean install check unit-programs fuzz-programs bench-programs
+.SECONDARY:
 .DEFAULT_GOAL := all
 
 all: $(PROGRAMS:%=$(OUT)/%) ## build the programs
@@ -48,6 +50,7 @@ check: ## build the programs and unit tests with sanitizers
 	@$(MAKE) --no-print-directory MODE=check all unit-programs
 unit-programs: $(UNIT_TESTS:%=$(OUT)/unit/%)
 fuzz-programs: $(FUZZ_PROGRAMS:%=$(OUT)/fuzz/%)
+fuzz-programs: $(FUZZERS:%=$(OUT)/fuzz/%)
 bench-programs: $(BENCH_PROGRAMS:%=$(OUT)/bench/%)
 
 $(BUILD)/gen/queries.h $(BUILD)/gen/queries.c &: $(QUERIES) sql/generate
@@ -84,6 +87,10 @@ $(OUT)/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libprograms.a $(OUT)/libbelfry.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
 $(OUT)/fuzz/%: $(OUT)/tests/fuzz/%.o $(call objects,$(FUZZ_MAIN)) $(OUT)/libprograms.a $(OUT)/libbelfry.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ $(LIBS) -o $@
+# A fuzzer over its corpus; with clang and CFLAGS=-fsanitize=fuzzer-no-link the same file searches for more.
+$(OUT)/fuzz/%: $(OUT)/tests/fuzz/%.o $(OUT)/tests/fuzz/main.o $(OUT)/libprograms.a $(OUT)/libbelfry.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ $(LIBS) -o $@
 $(OUT)/bench/%: $(OUT)/tests/bench/%.o $(OUT)/libbelfry.a

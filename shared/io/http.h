@@ -1,10 +1,10 @@
 #ifndef BELFRY_IO_HTTP_H
 #define BELFRY_IO_HTTP_H
 /*
- * Outgoing transfers, HTTP/1.1, HTTP/2 and SMTP, many at once on one thread: the only file that includes
+ * Outgoing transfers, HTTP/1.1, HTTP/2 and SMTP, many at once on one thread: only http*.c include
  * curl/curl.h. The worker's loop gives its epoll descriptor; libcurl's sockets and timers live in it.
  *
- * Easy handles are kept and reused. Connections are pooled by libcurl. Redirects are never followed, no proxy is taken from the environment, and
+ * The process must ignore SIGPIPE. Easy handles are kept and reused. Connections are pooled by libcurl. Redirects are never followed, no proxy is taken from the environment, and
  * the connected address is checked (sockopt/opensocket callback): private, loopback, link-local, multicast,
  * unique-local, IPv4-mapped and metadata addresses are refused unless allowed (RFC 1918, 4193, 6890).
  */
@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct sockaddr;
 struct http; /* a multi handle and its easy handles */
 
 enum { HTTP_HEADERS_MAX = 24, HTTP_ANSWER_BYTES_MAX = 65536 };
@@ -31,7 +32,8 @@ struct http_request {
     struct str body;                       /* HTTP body or SMTP message (CRLF, dot-stuffing is libcurl's) */
     int timeout_ms;                        /* whole transfer */
     int connect_timeout_ms;
-    bool fresh_connection;                 /* where a silent repeat on a reused connection would be seen */
+    bool fresh_connection;                 /* where a repeat is visible: libcurl 7.88 silently sends a request again
+                                            * when a kept connection was closed without an answer */
     bool public_only;                      /* the URL was chosen by a tenant or a browser: address check applies */
     /* SMTP */
     struct str mail_from, mail_to, user, password;
@@ -42,21 +44,24 @@ struct http_request {
 enum http_failure {
     HTTP_ANSWERED,         /* status is set */
     HTTP_NOT_SENT,         /* nothing of the request was written: DNS, connect, TLS */
-    HTTP_BAD_CERTIFICATE,  /* verification failed: configuration */
+    HTTP_BAD_CERTIFICATE,  /* verification failed, or no STARTTLS where it is required: configuration */
     HTTP_FORBIDDEN_ADDRESS,/* the connected address is not allowed */
     HTTP_LOST              /* broken or timed out after something was written: the outcome is unknown */
 };
 struct http_answer {
     enum http_failure failure;
-    int status;            /* HTTP status, or the SMTP reply code of the command that ended it */
-    bool smtp_after_data;  /* the final dot had been written */
-    struct str header_block; /* raw header lines, or the SMTP reply lines */
-    struct str body;       /* at most HTTP_ANSWER_BYTES_MAX */
+    int status;            /* HTTP status, or the SMTP reply code of the command that ended it; else 0 or the last seen */
+    bool smtp_after_data;  /* the whole message was written: the final dot may be on its way */
+    struct str header_block; /* raw lines of the last head, or all SMTP replies of this transfer; at most 32 KiB */
+    struct str body;       /* at most HTTP_ANSWER_BYTES_MAX; a longer one is cut there */
     struct str detail;     /* libcurl's words, without credentials */
     int64_t elapsed_us;
 };
 /* The value of a header in the last block, case-insensitive; STR_NONE if absent. */
 struct str http_answer_header(const struct http_answer *answer, const char *name);
+/* True for what a URL chosen by others may not reach: all but globally reachable unicast addresses (RFC 6890 and its
+ * updates); IPv4 inside IPv6 is judged as IPv4. Unknown families are private. */
+bool http_address_is_private(const struct sockaddr *address);
 /* Retry-After in milliseconds (seconds or HTTP date, RFC 9110 §10.2.3), clamped to one hour; -1 if absent. */
 int64_t http_answer_retry_after_ms(const struct http_answer *answer);
 
@@ -73,7 +78,8 @@ struct http_settings {
 enum result http_create(const struct http_settings *settings, struct http **http, struct error *error) MUST_CHECK;
 void http_destroy(struct http *http); /* transfers still running get HTTP_LOST */
 /* Starts a transfer; done is called exactly once, from http_event(), http_turn() or http_destroy(). RESULT_BUSY when
- * in_flight_max run already. */
+ * in_flight_max run already, RESULT_INVALID for control characters in a header, URL or address. It begins with the
+ * next http_turn(). */
 enum result http_start(struct http *http, const struct http_request *request, http_done *done, void *context,
                        struct error *error) MUST_CHECK;
 /* An epoll event of one of its sockets (event_data is the event's data.ptr). */

@@ -8,6 +8,10 @@ VERSION := 0.1.0
 
 PROGRAMS := belfry-api belfry-worker belfry-scheduler belfryctl
 
+# V=1 shows whole commands.
+QUIET := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $@)
+
 # MODE=check builds the same sources with sanitizers; `make test` uses it.
 MODE ?= release
 OUT  := $(BUILD)$(if $(filter check,$(MODE)),/check)
@@ -62,19 +66,22 @@ $(BUILD)/gen/migrations.c: $(MIGRATIONS) sql/generate
 
 $(OUT)/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
-	$(CC) $(BELFRY_CFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC)
+	$(QUIET)$(CC) $(BELFRY_CFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 $(OUT)/%.o: %.c | $(BUILD)/gen/queries.h
 	@mkdir -p $(@D)
-	$(CC) $(BELFRY_CFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC)
+	$(QUIET)$(CC) $(BELFRY_CFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 SHARED_OBJECTS := $(call objects,$(SHARED) $(BUILD)/gen/queries.c)
 $(OUT)/libbelfry.a: $(SHARED_OBJECTS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(QUIET)$(AR) rcs $@ $^
 
 define program
 $(OUT)/$(1): $(call objects,$(SOURCES_$(1))) $(OUT)/libbelfry.a
-	$(CC) $$(LDFLAGS_$(MODE)) $$(LDFLAGS) $$^ $$(LIBS) -o $$@
+	$$(call say,LINK)
+	$$(QUIET)$(CC) $$(LDFLAGS_$(MODE)) $$(LDFLAGS) $$^ $$(LIBS) -o $$@
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
@@ -82,20 +89,24 @@ $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 UNIT_EXTRA := $(call objects,$(filter-out %/main.c,$(SOURCES_belfry-api) $(SOURCES_belfry-worker) $(SOURCES_belfry-scheduler)))
 $(OUT)/libprograms.a: $(UNIT_EXTRA)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(QUIET)$(AR) rcs $@ $^
 $(OUT)/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libprograms.a $(OUT)/libbelfry.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
+	$(call say,CC)
+	$(QUIET)$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
 $(OUT)/fuzz/%: $(OUT)/tests/fuzz/%.o $(call objects,$(FUZZ_MAIN)) $(OUT)/libprograms.a $(OUT)/libbelfry.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ $(LIBS) -o $@
+	$(call say,CC)
+	$(QUIET)$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ $(LIBS) -o $@
 # A fuzzer over its corpus; with clang and CFLAGS=-fsanitize=fuzzer-no-link the same file searches for more.
 $(OUT)/fuzz/%: $(OUT)/tests/fuzz/%.o $(OUT)/tests/fuzz/main.o $(OUT)/libprograms.a $(OUT)/libbelfry.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ $(LIBS) -o $@
+	$(call say,CC)
+	$(QUIET)$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ $(LIBS) -o $@
 $(OUT)/bench/%: $(OUT)/tests/bench/%.o $(OUT)/libbelfry.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ $(LIBS) -o $@
+	$(call say,CC)
+	$(QUIET)$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ $(LIBS) -o $@
 
 deps: ## install the Debian packages that building and running need
 	@deploy/install-deps build run

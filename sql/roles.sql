@@ -41,6 +41,10 @@ begin
     end loop;
 end
 $$;
+-- The worker looks everything up by key; a plan made while the tables were empty must not become a scan later.
+alter role belfry_worker set enable_seqscan = off;
+alter role belfry_worker set enable_hashjoin = off;
+alter role belfry_worker set enable_mergejoin = off;
 alter role belfry_operator set lock_timeout = '5s';
 
 create schema if not exists belfry authorization belfry_owner;

@@ -124,10 +124,12 @@ create table belfry.device (
     address_index bytea not null,
     hint text not null default '',
     created_at timestamptz not null default now(),
-    updated_at timestamptz not null default now(),
-    primary key (tenant_id, user_id, id)
+    updated_at timestamptz not null default now()
 );
 create index device_by_address on belfry.device (tenant_id, address_index);
+-- The primary key comes after other indexes that begin with tenant_id: while a table is small or unknown to the
+-- statistics the planner finds them equally good, and takes the newest.
+alter table belfry.device add primary key (tenant_id, user_id, id);
 comment on table belfry.device is 'One address of a user on one channel; ids email and phone mirror the user''s own. address_sealed is JSON, encrypted; hint is a masked form for people.';
 comment on column belfry.device.address_index is 'Blind index (HMAC) of the address within the tenant: finds it without decrypting.';
 
@@ -195,11 +197,12 @@ create table belfry.notification (
     acted_at timestamptz,
     cancelled_at timestamptz,
     decisions json,
-    created_at timestamptz not null default now(),
-    primary key (tenant_id, id)
+    created_at timestamptz not null default now()
 ) partition by range (id);
 create index notification_by_rev on belfry.notification (tenant_id, user_id, rev);
 create index notification_by_position on belfry.notification (tenant_id, user_id, position);
+-- After the others, as for belfry.device.
+alter table belfry.notification add primary key (tenant_id, id);
 comment on table belfry.notification is 'One message to one user, with its state in the inbox. Partitioned by month on the time in its UUIDv7.';
 comment on column belfry.notification.rev is 'The feed''s rev of its last change; NULL until it is due.';
 comment on column belfry.notification.position is 'The feed''s rev when it arrived: the inbox is listed by it, newest first.';

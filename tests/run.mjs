@@ -46,7 +46,8 @@ function runUnit(name, env) {
 
 function runFuzzer(name) {
   const corpus = join(ROOT, 'tests/fuzz/corpus', name.replace('fuzz_', ''));
-  const { stdout, stderr, status } = spawnSync(join(CHECK, 'fuzz', name), [corpus], { encoding: 'utf8', timeout: UNIT_DEADLINE_MS });
+  const files = list(corpus, /./).map((file) => join(corpus, file));
+  const { stdout, stderr, status } = spawnSync(join(CHECK, 'fuzz', name), files, { encoding: 'utf8', timeout: UNIT_DEADLINE_MS });
   count[status === 0 ? 'passed' : 'failed'] += 1;
   console.log(`${status === 0 ? '✔' : '✖'} fuzz/${name}`);
   if (status !== 0) console.log(stdout, stderr);

@@ -113,6 +113,9 @@ insert into belfry.tenant_login (role_name, tenant_id) values ($2::text, $1)
 -- name: ctl_login_exists
 select 1 from pg_roles where rolname = $1::text
 
+-- name: ctl_login_grant
+select belfry.login_grant($1::text)
+
 -- ---- credentials ----
 
 -- name: ctl_key_create
@@ -170,7 +173,7 @@ delete from belfry.account where tenant_id = $1 and id = $2
 
 -- ---- people ----
 
--- Known users, and who has an inbox only, after the id $2.
+-- After the id $2.
 -- name: ctl_user_list
 select id, name, locale, time_zone, (extract(epoch from created_at) * 1000000)::bigint
 from belfry.app_user
@@ -178,20 +181,18 @@ where tenant_id = $1 and id > $2
 order by id
 limit $3
 
+-- Also who has no row but an inbox.
 -- name: ctl_user_find
-select u.id, u.name, u.email_sealed, u.phone_sealed, u.locale, u.time_zone, u.attributes,
-       (extract(epoch from u.created_at) * 1000000)::bigint, coalesce(f.unread, 0), coalesce(f.unseen, 0),
-       array_to_json(p.opt_outs)
+select u.name, u.locale, u.time_zone, u.attributes, (extract(epoch from u.created_at) * 1000000)::bigint,
+       coalesce(f.unread, 0), coalesce(f.unseen, 0), array_to_json(p.opt_outs),
+       (select json_agg(json_build_object('id', d.id, 'channel', d.channel, 'provider', d.provider, 'address', d.hint)
+                        order by d.id)
+        from belfry.device d where d.tenant_id = w.tenant_id and d.user_id = w.id)
 from (select $1::integer as tenant_id, $2::text collate "C" as id) w
+left join belfry.app_user u on u.tenant_id = w.tenant_id and u.id = w.id
 left join belfry.feed f on f.tenant_id = w.tenant_id and f.key = 'inbox:' || w.id
 left join belfry.preference p on p.tenant_id = w.tenant_id and p.user_id = w.id
-join belfry.app_user u on u.tenant_id = w.tenant_id and u.id = w.id
-
--- name: ctl_user_devices
-select coalesce(json_agg(json_build_object('id', id, 'channel', channel, 'provider', provider, 'address', hint)
-                         order by id), '[]')
-from belfry.device
-where tenant_id = $1 and user_id = $2
+where u.id is not null or f.key is not null
 
 -- name: ctl_device_put
 insert into belfry.device (tenant_id, user_id, id, channel, provider, address_sealed, address_index, hint)
@@ -200,8 +201,8 @@ on conflict (tenant_id, user_id, id) do update
 set channel = excluded.channel, provider = excluded.provider, address_sealed = excluded.address_sealed,
     address_index = excluded.address_index, hint = excluded.hint, updated_at = now()
 
--- name: ctl_device_remove
-delete from belfry.device where tenant_id = $1 and user_id = $2 and id = $3
+-- name: ctl_devices_remove
+delete from belfry.device where tenant_id = $1 and user_id = $2
 
 -- ---- sending and the queue ----
 
@@ -217,12 +218,19 @@ where r.failure is not null
 order by r.created_at desc
 limit $1
 
+-- The oldest of a channel is the oldest first row of its lanes.
 -- name: ctl_queue
-select t.name, d.channel, sum(d.ready)::bigint, sum(d.scheduled)::bigint, sum(d.leased)::bigint, sum(d.dead)::bigint
-from belfry.queue_delta d
+select t.name, d.channel, d.ready, d.scheduled, d.leased, d.dead,
+       (select extract(epoch from now() - min(first.at))::bigint
+        from generate_series(0, 3) as p(priority)
+        cross join lateral (select r.at from belfry.ready r
+                            where r.channel = d.channel and r.tenant_id = d.tenant_id and r.priority = p.priority
+                            order by r.seq limit 1) first)
+from (select tenant_id, channel, sum(ready)::bigint as ready, sum(scheduled)::bigint as scheduled,
+             sum(leased)::bigint as leased, sum(dead)::bigint as dead
+      from belfry.queue_delta group by tenant_id, channel) d
 join belfry.tenant t on t.id = d.tenant_id
-group by t.name, d.channel
-having sum(d.ready) <> 0 or sum(d.scheduled) <> 0 or sum(d.leased) <> 0 or sum(d.dead) <> 0
+where d.ready <> 0 or d.scheduled <> 0 or d.leased <> 0 or d.dead <> 0
 order by t.name, d.channel
 
 -- name: ctl_dead_letter_list
@@ -237,7 +245,7 @@ order by d.at desc
 limit $2
 
 -- name: ctl_timeline_find
-select t.id, t.name, n.user_id, n.type, n.title, n.request_id, n.category, n.priority, n.sandbox,
+select t.id, t.name, n.user_id, n.type, n.title, n.request_id, n.category, n.sandbox,
        (extract(epoch from n.created_at) * 1000000)::bigint, (extract(epoch from n.scheduled_at) * 1000000)::bigint,
        (extract(epoch from n.expires_at) * 1000000)::bigint, (extract(epoch from n.cancelled_at) * 1000000)::bigint,
        (extract(epoch from n.read_at) * 1000000)::bigint, n.decisions

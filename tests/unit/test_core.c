@@ -245,6 +245,20 @@ static void arena_refuses_beyond_its_maximum_and_says_so_until_reset(void **stat
     arena_destroy(NULL);
 }
 
+static void arena_keeps_one_block_even_if_another_looks_like_it(void **state)
+{
+    (void)state;
+    struct arena *a = arena_create(2 * 8192); /* too small for a second block of twice the size */
+    for (size_t bytes = 8192; bytes > 8000; bytes -= 16) {
+        assert_non_null(arena_alloc(a, 10));
+        if (arena_alloc(a, bytes) != NULL)
+            assert_true(arena_bytes(a) > 8192 + 8000);
+        arena_reset(a);
+        assert_true(arena_bytes(a) <= 8192);
+    }
+    arena_destroy(a);
+}
+
 static char released[8];
 
 static void release(void *object)
@@ -341,6 +355,7 @@ int main(void)
         cmocka_unit_test(empty_buffer_is_an_empty_string),
         cmocka_unit_test(arena_memory_is_zeroed_aligned_and_apart),
         cmocka_unit_test(arena_gives_back_all_but_a_small_block_on_reset),
+        cmocka_unit_test(arena_keeps_one_block_even_if_another_looks_like_it),
         cmocka_unit_test(arena_refuses_beyond_its_maximum_and_says_so_until_reset),
         cmocka_unit_test(deferred_releases_run_last_first_and_once),
         cmocka_unit_test(what_cannot_be_deferred_is_released_at_once),

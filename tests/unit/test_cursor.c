@@ -49,6 +49,8 @@ static void damage_is_noticed(void **state)
     assert_false(cursor_parse(buf_str(&b), &out));
     assert_false(cursor_parse(STR("not a cursor!"), &out));
     assert_false(cursor_parse(STR("AgAA"), &out)); /* another layout */
+    assert_true(cursor_parse(STR("AQAA"), &out) && out.count == 0);
+    assert_false(cursor_parse(STR("AYAAAA"), &out)); /* the same, with a number in two bytes */
     buf_free(&b);
 }
 

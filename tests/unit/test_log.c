@@ -70,6 +70,15 @@ static void a_line_names_time_level_program_and_event(void **state)
     json_decref(line);
 }
 
+static void a_closed_log_is_nobodys_error(void **state)
+{
+    (void)state;
+    close(STDERR_FILENO);
+    errno = 42;
+    log_error("unheard");
+    assert_int_equal(errno, 42);
+}
+
 static void values_cannot_break_out_of_their_quotes(void **state)
 {
     (void)state;
@@ -132,6 +141,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_line_names_time_level_program_and_event, capture, release),
+        cmocka_unit_test_setup_teardown(a_closed_log_is_nobodys_error, capture, release),
         cmocka_unit_test_setup_teardown(values_cannot_break_out_of_their_quotes, capture, release),
         cmocka_unit_test_setup_teardown(long_values_are_cut_and_the_line_stays_whole, capture, release),
         cmocka_unit_test_setup_teardown(lesser_levels_are_silent, capture, release),

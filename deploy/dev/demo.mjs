@@ -74,7 +74,12 @@ export async function makeDemo(stack, postbox) {
   await step('tenant', () => stack.ctl('tenant', 'create', TENANT, '--json'));
   const key = await step('key', () => stack.ctl('key', 'create', TENANT, '--scopes', ALL_SCOPES, '--json'));
   const issuer = await step('issuer', () => stack.ctl('issuer', 'create', TENANT, '--name', ISSUER, '--alg', 'HS256', '--json'));
-  await step(`smtp ${postbox.smtpPort}`, () => account('email', 'smtp', smtpConfig(postbox)));
+  if (made.smtp && made.smtpPort !== postbox.smtpPort) {
+    stack.ctl('account', 'delete', TENANT, made.smtp.id);
+    delete made.smtp;
+  }
+  await step('smtp', () => account('email', 'smtp', smtpConfig(postbox)));
+  made.smtpPort = postbox.smtpPort;
   await step('webpush', () => account('push', 'webpush', { subject: 'mailto:ops@example.com' }));
   await step('webhook', () => account('webhook', 'webhook', {}));
   const subscription = await step(`push ${postbox.httpsUrl}`, () => postbox.subscribe());

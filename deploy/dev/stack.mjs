@@ -57,7 +57,7 @@ const DEFAULTS = {
   redisMemory: '128mb',
   files: {}, // {'/path': file} that the web server serves besides www/
   connect: [], // further origins that pages may talk to
-  webSettings: '', // further lines for the web server's configuration
+  webSettings: '', // further lines for the web server's configuration, or a function of the stack that gives them
   restart: true, // what dies is started again
   say: () => {}, // progress, for people
   created: () => {}, // gets the stack before anything is started, to stop() it early
@@ -227,7 +227,8 @@ class Stack extends EventEmitter {
     return makeWeb(webServer, {
       dir: join(this.dir, 'web'), socketDir: join(this.sockets, 'web'), host, port: this.port, www: join(ROOT, 'www'), logFile: this.#log('web'),
       socket: this.apiSocket, program: join(this.buildDir, 'belfry-api'),
-      programEnv: { ...this.env('belfry_api'), ...apiEnv }, files, connect, settings: webSettings,
+      programEnv: { ...this.env('belfry_api'), ...apiEnv }, files, connect,
+      settings: typeof webSettings === 'function' ? webSettings(this) : webSettings,
     });
   }
 

@@ -179,34 +179,32 @@ static enum result store(struct config *config, const struct setting *s, const c
     return RESULT_OK;
 }
 
-/* A secret's file, less one newline at its end. The caller frees *text. */
-static enum result read_secret(const char *name, const char *path, char **text, struct error *error)
+/* The text of a secret's file, less one newline at its end; the caller frees it. NULL after error_set(). */
+static char *read_secret(const char *name, const char *path, struct error *error)
 {
     FILE *file = fopen(path, "re");
+    char *text = malloc(SECRET_FILE_BYTES_MAX + 1);
+    const char *fault = NULL;
     if (file == NULL)
-        return error_set(error, RESULT_INVALID, "%s_FILE: could not open %s: %s", name, path,
-                         strerror(errno));
-    enum result result = RESULT_OK;
-    char *data = malloc(SECRET_FILE_BYTES_MAX + 1);
-    size_t bytes = data != NULL ? fread(data, 1, SECRET_FILE_BYTES_MAX + 1, file) : 0;
-    if (data == NULL)
-        result = error_set(error, RESULT_FAILED, "%s_FILE: could not read %s: no memory left", name, path);
-    else if (ferror(file))
-        result =
-            error_set(error, RESULT_INVALID, "%s_FILE: could not read %s: %s", name, path, strerror(errno));
-    else if (bytes > SECRET_FILE_BYTES_MAX || memchr(data, '\0', bytes) != NULL)
-        result = error_set(error, RESULT_INVALID, "%s_FILE: %s is no text of at most %d bytes", name, path,
-                           SECRET_FILE_BYTES_MAX);
-    fclose(file);
-    if (result != RESULT_OK) {
-        free(data);
-        return result;
+        fault = strerror(errno);
+    else if (text == NULL)
+        fault = "no memory left";
+    size_t bytes = fault == NULL ? fread(text, 1, SECRET_FILE_BYTES_MAX + 1, file) : 0;
+    if (fault == NULL && ferror(file))
+        fault = strerror(errno);
+    else if (fault == NULL && (bytes > SECRET_FILE_BYTES_MAX || memchr(text, '\0', bytes) != NULL))
+        fault = "it is no text of at most 64 KiB";
+    if (file != NULL)
+        fclose(file);
+    if (fault != NULL) {
+        error_set(error, RESULT_INVALID, "%s_FILE: could not read %s: %s", name, path, fault);
+        free(text);
+        return NULL;
     }
-    if (bytes > 0 && data[bytes - 1] == '\n')
+    if (bytes > 0 && text[bytes - 1] == '\n')
         bytes--;
-    data[bytes] = '\0';
-    *text = data;
-    return RESULT_OK;
+    text[bytes] = '\0';
+    return text;
 }
 
 static enum result load_setting(struct config *config, const struct setting *s, struct error *error)
@@ -218,12 +216,11 @@ static enum result load_setting(struct config *config, const struct setting *s, 
         return error_set(error, RESULT_INVALID, "%s and %s are both set; only one may be", s->name,
                          file_name);
     if (path != NULL) {
-        char *secret = NULL;
-        enum result result = read_secret(s->name, path, &secret, error);
-        if (result == RESULT_OK) {
-            result = store(config, s, secret, error);
-            free(secret);
-        }
+        char *secret = read_secret(s->name, path, error);
+        if (secret == NULL)
+            return RESULT_INVALID;
+        enum result result = store(config, s, secret, error);
+        free(secret);
         return result;
     }
     if (text == NULL)

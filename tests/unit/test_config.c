@@ -141,7 +141,7 @@ static void a_secret_may_come_from_a_file(void **state)
     assert_string_equal(config.db, "dbname=other");
     config_free(&config);
     unlink(path);
-    expect_refusal("BELFRY_DB_FILE", "could not open");
+    expect_refusal("BELFRY_DB_FILE", "could not read");
 }
 
 static void a_secret_file_is_text(void **state)

@@ -139,6 +139,8 @@ export class Api {
         signal,
         cache: 'no-store',
         credentials: 'omit',
+        // A click that reads a notification may leave the page at once.
+        keepalive: method !== 'GET',
         headers: {
           Authorization: `Bearer ${token}`,
           ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),

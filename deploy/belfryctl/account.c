@@ -120,8 +120,8 @@ static enum result account_create(struct ctl *ctl, struct error *error)
         code = store(ctl, &a, error);
     if (code != RESULT_OK)
         return code;
-    return OUTPUT_OBJECT(ctl, error, FIELD_TEXT("id", a.id), FIELD_TEXT("channel", a.channel),
-                         FIELD_TEXT("provider", a.provider), FIELD_JSON("public", a.shown));
+    return OUTPUT_OBJECT(ctl, error, SHOW_TEXT("id", a.id), SHOW_TEXT("channel", a.channel),
+                         SHOW_TEXT("provider", a.provider), SHOW_JSON("public", a.shown));
 }
 
 static enum result account_list(struct ctl *ctl, struct error *error)
@@ -157,7 +157,7 @@ static enum result change(struct ctl *ctl, const struct db_query *query, const c
         return code;
     if (db_affected(rows) == 0)
         return error_set(error, RESULT_MISSING, "the tenant has no account \"%.128s\"", ctl->words[1]);
-    return OUTPUT_OBJECT(ctl, error, FIELD_CSTR("id", ctl->words[1]), FIELD_BOOL(done, true));
+    return OUTPUT_OBJECT(ctl, error, SHOW_CSTR("id", ctl->words[1]), SHOW_BOOL(done, true));
 }
 
 static enum result account_resume(struct ctl *ctl, struct error *error)

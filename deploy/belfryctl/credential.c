@@ -115,7 +115,7 @@ static enum result key_create(struct ctl *ctl, struct error *error)
     code = ctl_run(ctl, &query_ctl_key_create, &args, NULL, error);
     if (code != RESULT_OK)
         return code;
-    return OUTPUT_OBJECT(ctl, error, FIELD_TEXT("appKey", id), FIELD_TEXT("appSecret", secret));
+    return OUTPUT_OBJECT(ctl, error, SHOW_TEXT("appKey", id), SHOW_TEXT("appSecret", secret));
 }
 
 static enum result key_list(struct ctl *ctl, struct error *error)
@@ -160,7 +160,7 @@ static enum result change_one(struct ctl *ctl, const struct db_query *query, con
         return code;
     if (db_affected(rows) == 0)
         return error_set(error, RESULT_MISSING, "the tenant has no %s \"%.128s\"", what, name);
-    return OUTPUT_OBJECT(ctl, error, FIELD_CSTR(what, name), FIELD_BOOL("revoked", true));
+    return OUTPUT_OBJECT(ctl, error, SHOW_CSTR(what, name), SHOW_BOOL("revoked", true));
 }
 
 static enum result key_revoke(struct ctl *ctl, struct error *error)
@@ -241,8 +241,8 @@ static enum result issuer_create(struct ctl *ctl, struct error *error)
     if (code != RESULT_OK)
         return code;
     if (!str_is_set(shown))
-        return OUTPUT_OBJECT(ctl, error, FIELD_TEXT("issuer", name));
-    return OUTPUT_OBJECT(ctl, error, FIELD_TEXT("issuer", name), FIELD_TEXT("secret", shown));
+        return OUTPUT_OBJECT(ctl, error, SHOW_TEXT("issuer", name));
+    return OUTPUT_OBJECT(ctl, error, SHOW_TEXT("issuer", name), SHOW_TEXT("secret", shown));
 }
 
 static enum result issuer_list(struct ctl *ctl, struct error *error)
@@ -328,7 +328,7 @@ static enum result token_create(struct ctl *ctl, struct error *error)
     if (code == RESULT_OK)
         code = sign_token(ctl, key, issuer, user, ttl_s, &token, error);
     jws_key_free(key);
-    return code == RESULT_OK ? OUTPUT_OBJECT(ctl, error, FIELD_TEXT("token", token)) : code;
+    return code == RESULT_OK ? OUTPUT_OBJECT(ctl, error, SHOW_TEXT("token", token)) : code;
 }
 
 const struct ctl_command ctl_commands_credential[] = {

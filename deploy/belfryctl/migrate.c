@@ -209,5 +209,5 @@ enum result migrate_run(struct ctl *ctl, struct error *error)
     if (code == RESULT_OK)
         code = ctl_take(ctl, &names, &applied, error);
     buf_free(&names);
-    return code == RESULT_OK ? OUTPUT_OBJECT(ctl, error, FIELD_JSON("applied", applied)) : code;
+    return code == RESULT_OK ? OUTPUT_OBJECT(ctl, error, SHOW_JSON("applied", applied)) : code;
 }

@@ -35,12 +35,12 @@ struct output_field {
     struct str text; /* OUTPUT_TEXT, OUTPUT_JSON; STR_NONE is null */
     int64_t number;  /* others */
 };
-#define FIELD_TEXT(name, s) ((struct output_field){(name), OUTPUT_TEXT, (s), 0})
-#define FIELD_CSTR(name, s) ((struct output_field){(name), OUTPUT_TEXT, str_from(s), 0})
-#define FIELD_INT(name, n) ((struct output_field){(name), OUTPUT_INT, STR_NONE, (n)})
-#define FIELD_BOOL(name, b) ((struct output_field){(name), OUTPUT_BOOL, STR_NONE, (b)})
-#define FIELD_TIME(name, us) ((struct output_field){(name), (us) ? OUTPUT_TIME : OUTPUT_TEXT, STR_NONE, (us)})
-#define FIELD_JSON(name, s) ((struct output_field){(name), OUTPUT_JSON, (s), 0})
+#define SHOW_TEXT(name, s) ((struct output_field){(name), OUTPUT_TEXT, (s), 0})
+#define SHOW_CSTR(name, s) ((struct output_field){(name), OUTPUT_TEXT, str_from(s), 0})
+#define SHOW_INT(name, n) ((struct output_field){(name), OUTPUT_INT, STR_NONE, (n)})
+#define SHOW_BOOL(name, b) ((struct output_field){(name), OUTPUT_BOOL, STR_NONE, (b)})
+#define SHOW_TIME(name, us) ((struct output_field){(name), (us) ? OUTPUT_TIME : OUTPUT_TEXT, STR_NONE, (us)})
+#define SHOW_JSON(name, s) ((struct output_field){(name), OUTPUT_JSON, (s), 0})
 
 /* Column i of a row as a field. */
 struct output_field output_field(const struct output_column *column, const struct db_result *rows, int row,

@@ -58,13 +58,13 @@ static enum result user_show(struct ctl *ctl, struct error *error)
         return code;
     if (db_rows(r) == 0)
         return error_set(error, RESULT_MISSING, "the tenant has no user \"%.128s\"", ctl->words[1]);
-    return OUTPUT_OBJECT(ctl, error, FIELD_CSTR("id", ctl->words[1]), FIELD_TEXT("name", db_text(r, 0, 0)),
-                         FIELD_TEXT("locale", db_text(r, 0, 1)), FIELD_TEXT("timeZone", db_text(r, 0, 2)),
-                         FIELD_JSON("attributes", or_empty(db_text(r, 0, 3), "{}")),
-                         FIELD_TIME("createdAt", db_int(r, 0, 4)), FIELD_INT("unreadCount", db_int(r, 0, 5)),
-                         FIELD_INT("unseenCount", db_int(r, 0, 6)),
-                         FIELD_JSON("optOuts", or_empty(db_text(r, 0, 7), "[]")),
-                         FIELD_JSON("devices", or_empty(db_text(r, 0, 8), "[]")));
+    return OUTPUT_OBJECT(ctl, error, SHOW_CSTR("id", ctl->words[1]), SHOW_TEXT("name", db_text(r, 0, 0)),
+                         SHOW_TEXT("locale", db_text(r, 0, 1)), SHOW_TEXT("timeZone", db_text(r, 0, 2)),
+                         SHOW_JSON("attributes", or_empty(db_text(r, 0, 3), "{}")),
+                         SHOW_TIME("createdAt", db_int(r, 0, 4)), SHOW_INT("unreadCount", db_int(r, 0, 5)),
+                         SHOW_INT("unseenCount", db_int(r, 0, 6)),
+                         SHOW_JSON("optOuts", or_empty(db_text(r, 0, 7), "[]")),
+                         SHOW_JSON("devices", or_empty(db_text(r, 0, 8), "[]")));
 }
 
 /* ---- alerts ---- */
@@ -140,8 +140,8 @@ static enum result alert_set(struct ctl *ctl, struct error *error)
         code = set_webhook(ctl, tenant, &secret, error);
     if (code != RESULT_OK)
         return code;
-    return OUTPUT_OBJECT(ctl, error, FIELD_BOOL("email", ctl_is_given(ctl, "email")),
-                         FIELD_BOOL("webhook", ctl_is_given(ctl, "webhook")), FIELD_TEXT("secret", secret));
+    return OUTPUT_OBJECT(ctl, error, SHOW_BOOL("email", ctl_is_given(ctl, "email")),
+                         SHOW_BOOL("webhook", ctl_is_given(ctl, "webhook")), SHOW_TEXT("secret", secret));
 }
 
 static enum result alert_clear(struct ctl *ctl, struct error *error)
@@ -155,7 +155,7 @@ static enum result alert_clear(struct ctl *ctl, struct error *error)
     db_arg_int(&args, tenant);
     db_arg_text(&args, DEVELOPERS);
     code = ctl_run(ctl, &query_ctl_devices_remove, &args, &rows, error);
-    return code == RESULT_OK ? OUTPUT_OBJECT(ctl, error, FIELD_INT("removed", db_affected(rows))) : code;
+    return code == RESULT_OK ? OUTPUT_OBJECT(ctl, error, SHOW_INT("removed", db_affected(rows))) : code;
 }
 
 const struct ctl_command ctl_commands_people[] = {

@@ -76,7 +76,7 @@ static enum result send(struct ctl *ctl, struct error *error)
     db_arg_int(&args, tenant);
     db_arg_text(&args, body);
     code = ctl_run(ctl, &query_ctl_send, &args, &rows, error);
-    return code == RESULT_OK ? OUTPUT_OBJECT(ctl, error, FIELD_TEXT("request", db_text(rows, 0, 0))) : code;
+    return code == RESULT_OK ? OUTPUT_OBJECT(ctl, error, SHOW_TEXT("request", db_text(rows, 0, 0))) : code;
 }
 
 static enum result send_failures(struct ctl *ctl, struct error *error)
@@ -147,7 +147,7 @@ static enum result replay_all(struct ctl *ctl, int tenant, struct error *error)
             return code;
         total += replayed;
     }
-    return OUTPUT_OBJECT(ctl, error, FIELD_INT("replayed", total));
+    return OUTPUT_OBJECT(ctl, error, SHOW_INT("replayed", total));
 }
 
 static enum result dead_letters_replay(struct ctl *ctl, struct error *error)
@@ -165,7 +165,7 @@ static enum result dead_letters_replay(struct ctl *ctl, struct error *error)
     if (!str_is_set(id))
         return replay_all(ctl, tenant, error);
     code = queue_replay(ctl->db, tenant, &notification, n, ctl->arena, &channel, error);
-    return code == RESULT_OK ? OUTPUT_OBJECT(ctl, error, FIELD_INT("replayed", 1)) : code;
+    return code == RESULT_OK ? OUTPUT_OBJECT(ctl, error, SHOW_INT("replayed", 1)) : code;
 }
 
 /* ---- timeline ---- */
@@ -225,7 +225,7 @@ static enum result timeline(struct ctl *ctl, struct error *error)
     if (ctl->json) {
         struct buf json = BUF_INIT(SEND_BYTES_MAX);
         output_write_rows(&json, attempt_columns, ATTEMPT_COLUMNS, attempts);
-        fields[count] = FIELD_JSON("deliveries", STR_NONE);
+        fields[count] = SHOW_JSON("deliveries", STR_NONE);
         code = ctl_take(ctl, &json, &fields[count++].text, error);
     }
     if (code == RESULT_OK)

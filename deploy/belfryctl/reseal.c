@@ -154,10 +154,10 @@ enum result reseal_run(struct ctl *ctl, struct error *error)
         enum result code = reseal_kind(ctl, &step, error);
         if (code != RESULT_OK)
             return code;
-        fields[i] = FIELD_INT(kinds[i].name, step.resealed);
+        fields[i] = SHOW_INT(kinds[i].name, step.resealed);
         unreadable += step.unreadable;
     }
-    fields[KINDS] = FIELD_INT("unreadable", unreadable);
+    fields[KINDS] = SHOW_INT("unreadable", unreadable);
     enum result code = output_object(ctl, fields, KINDS + 1, error);
     if (code == RESULT_OK && unreadable > 0)
         return error_set(error, RESULT_FAILED, "%lld values could not be opened with this key ring",

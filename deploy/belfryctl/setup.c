@@ -10,13 +10,13 @@
 static enum result keys_init(struct ctl *ctl, struct error *error)
 {
     enum result code = keyring_create(ctl->words[0], error);
-    return code == RESULT_OK ? OUTPUT_OBJECT(ctl, error, FIELD_CSTR("file", ctl->words[0])) : code;
+    return code == RESULT_OK ? OUTPUT_OBJECT(ctl, error, SHOW_CSTR("file", ctl->words[0])) : code;
 }
 
 static enum result keys_rotate(struct ctl *ctl, struct error *error)
 {
     enum result code = keyring_rotate(ctl->words[0], error);
-    return code == RESULT_OK ? OUTPUT_OBJECT(ctl, error, FIELD_CSTR("file", ctl->words[0])) : code;
+    return code == RESULT_OK ? OUTPUT_OBJECT(ctl, error, SHOW_CSTR("file", ctl->words[0])) : code;
 }
 
 static enum result epoch_renew(struct ctl *ctl, struct error *error)
@@ -27,7 +27,7 @@ static enum result epoch_renew(struct ctl *ctl, struct error *error)
         return code;
     if (db_rows(rows) != 1)
         return error_set(error, RESULT_MISSING, "cannot renew the epoch: the database was never migrated");
-    return OUTPUT_OBJECT(ctl, error, FIELD_TEXT("epoch", db_text(rows, 0, 0)));
+    return OUTPUT_OBJECT(ctl, error, SHOW_TEXT("epoch", db_text(rows, 0, 0)));
 }
 
 const struct ctl_command ctl_commands_setup[] = {

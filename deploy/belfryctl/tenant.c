@@ -44,7 +44,7 @@ static enum result tenant_create(struct ctl *ctl, struct error *error)
                          ctl->words[0]);
     if (code != RESULT_OK)
         return code;
-    return OUTPUT_OBJECT(ctl, error, FIELD_INT("id", db_int(rows, 0, 0)), FIELD_CSTR("name", ctl->words[0]));
+    return OUTPUT_OBJECT(ctl, error, SHOW_INT("id", db_int(rows, 0, 0)), SHOW_CSTR("name", ctl->words[0]));
 }
 
 static enum result tenant_list(struct ctl *ctl, struct error *error)
@@ -53,7 +53,7 @@ static enum result tenant_list(struct ctl *ctl, struct error *error)
                                                    {"name", OUTPUT_TEXT},
                                                    {"paused", OUTPUT_BOOL},
                                                    {"createdAt", OUTPUT_TIME},
-                                                   {"origins", OUTPUT_TEXT}};
+                                                   {"origins", OUTPUT_JSON}};
     struct db_result *rows;
     enum result code = ctl_run(ctl, &query_ctl_tenant_list, NULL, &rows, error);
     return code == RESULT_OK ? output_list(ctl, "tenants", columns, 5, rows, error) : code;
@@ -70,7 +70,7 @@ static enum result set_paused(struct ctl *ctl, bool paused, struct error *error)
         return error_set(error, RESULT_MISSING, "there is no tenant \"%.100s\"", ctl->words[0]);
     if (code != RESULT_OK)
         return code;
-    return OUTPUT_OBJECT(ctl, error, FIELD_CSTR("name", ctl->words[0]), FIELD_BOOL("paused", paused));
+    return OUTPUT_OBJECT(ctl, error, SHOW_CSTR("name", ctl->words[0]), SHOW_BOOL("paused", paused));
 }
 
 static enum result tenant_pause(struct ctl *ctl, struct error *error)
@@ -98,8 +98,8 @@ static enum result change_origin(struct ctl *ctl, const struct db_query *query, 
     code = ctl_run(ctl, query, &args, &rows, error);
     if (code != RESULT_OK)
         return code;
-    return OUTPUT_OBJECT(ctl, error, FIELD_CSTR("origin", ctl->words[1]),
-                         FIELD_BOOL("changed", db_affected(rows) > 0));
+    return OUTPUT_OBJECT(ctl, error, SHOW_CSTR("origin", ctl->words[1]),
+                         SHOW_BOOL("changed", db_affected(rows) > 0));
 }
 
 static enum result origin_add(struct ctl *ctl, struct error *error)
@@ -136,7 +136,7 @@ static enum result login_create(struct ctl *ctl, struct error *error)
     code = ctl_run(ctl, &query_ctl_login_grant, &role, NULL, error);
     if (code != RESULT_OK)
         return code;
-    return OUTPUT_OBJECT(ctl, error, FIELD_CSTR("tenant", ctl->words[0]), FIELD_CSTR("role", ctl->words[1]));
+    return OUTPUT_OBJECT(ctl, error, SHOW_CSTR("tenant", ctl->words[0]), SHOW_CSTR("role", ctl->words[1]));
 }
 
 const struct ctl_command ctl_commands_tenant[] = {

@@ -91,7 +91,7 @@ select id from made
 
 -- name: ctl_tenant_list
 select t.id, t.name, t.paused_at is not null, (extract(epoch from t.created_at) * 1000000)::bigint,
-       (select string_agg(o.origin, ' ' order by o.origin) from belfry.tenant_origin o where o.tenant_id = t.id)
+       (select coalesce(json_agg(o.origin order by o.origin), '[]') from belfry.tenant_origin o where o.tenant_id = t.id)
 from belfry.tenant t
 order by t.name
 
@@ -193,6 +193,7 @@ left join belfry.app_user u on u.tenant_id = w.tenant_id and u.id = w.id
 left join belfry.feed f on f.tenant_id = w.tenant_id and f.key = 'inbox:' || w.id
 left join belfry.preference p on p.tenant_id = w.tenant_id and p.user_id = w.id
 where u.id is not null or f.key is not null
+   or exists (select from belfry.device d where d.tenant_id = w.tenant_id and d.user_id = w.id)
 
 -- name: ctl_device_put
 insert into belfry.device (tenant_id, user_id, id, channel, provider, address_sealed, address_index, hint)

@@ -123,10 +123,10 @@ function shellWord(text) {
 /** The path and the file of the page's settings, for startStack's `files`. */
 export const pageFiles = (dir) => ({ '/demo.json': join(dir, 'public', 'demo.json') });
 
-function writePageFile(stack, client, postbox, userToken) {
+function writePageFile(stack, client, postbox, token) {
   mkdirSync(join(stack.dir, 'public'), { recursive: true });
   const facts = {
-    url: stack.url, user: USER, userToken, appKey: client.appKey, appSecret: client.appSecret, postboxUrl: postbox.url,
+    url: stack.url, user: USER, token, appKey: client.appKey, appSecret: client.appSecret, postboxUrl: postbox.url,
   };
   replaceFile(join(stack.dir, 'public', 'demo.json'), `${JSON.stringify(facts, null, 1)}\n`, 0o644);
 }

@@ -8,6 +8,7 @@
 
 struct park;
 struct metrics;
+struct throttle;
 
 struct app {
     const struct config *config;
@@ -17,6 +18,7 @@ struct app {
     struct auth *auth;
     struct park *park;       /* NULL under plain CGI: nothing is parked */
     struct metrics *metrics;
+    struct throttle *throttle;
 };
 
 #endif

@@ -173,19 +173,27 @@ void response_etag_of_body(struct response *response, const struct request *requ
     buf_free(&tag);
 }
 
+void response_head(struct buf *out, int status, const char *content_type, bool may_revalidate,
+                   struct str headers, long content_bytes)
+{
+    buf_printf(out, "Status: %d\r\n", status);
+    if (content_type != NULL)
+        buf_printf(out, "Content-Type: %s\r\n", content_type);
+    buf_add_str(out, may_revalidate ? STR("Cache-Control: private, no-cache\r\n")
+                                    : STR("Cache-Control: no-store\r\n"));
+    buf_add_str(out, STR("X-Content-Type-Options: nosniff\r\n"));
+    buf_add_str(out, headers);
+    if (content_bytes >= 0)
+        buf_printf(out, "Content-Length: %ld\r\n", content_bytes);
+    buf_add_str(out, STR("\r\n"));
+}
+
 bool response_write_head(const struct response *response, struct buf *out)
 {
     if (!buf_ok(&response->body) || !buf_ok(&response->headers))
         return false;
-    buf_printf(out, "Status: %d\r\n", response->status);
-    if (response->content_type != NULL)
-        buf_printf(out, "Content-Type: %s\r\n", response->content_type);
-    buf_add_text(out,
-                 response->has_etag ? "Cache-Control: private, no-cache\r\n" : "Cache-Control: no-store\r\n");
-    buf_add_str(out, STR("X-Content-Type-Options: nosniff\r\n"));
-    buf_add_str(out, buf_str(&response->headers));
-    if (response->status != 204 && response->status != 304)
-        buf_printf(out, "Content-Length: %zu\r\n", response->body.bytes);
-    buf_add_str(out, STR("\r\n"));
+    bool has_length = response->status != 204 && response->status != 304;
+    response_head(out, response->status, response->content_type, response->has_etag,
+                  buf_str(&response->headers), has_length ? (long)response->body.bytes : -1);
     return buf_ok(out);
 }

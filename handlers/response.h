@@ -69,5 +69,9 @@ void response_etag_of_body(struct response *response, const struct request *requ
 /* The head in CGI form with Content-Length of the body, into out. False if the response failed (too long, out
  * of memory): answer with a problem instead. */
 bool response_write_head(const struct response *response, struct buf *out);
+/* The same from its parts, for answers that are written without a struct response. content_type NULL: no
+ * body; content_bytes -1: its length is not known. */
+void response_head(struct buf *out, int status, const char *content_type, bool may_revalidate,
+                   struct str headers, long content_bytes);
 
 #endif

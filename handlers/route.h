@@ -65,6 +65,8 @@ struct route {
     route_function *run;
 };
 extern const struct route routes_all[]; /* in routes.c; ended by a row without run */
+/* As a route's body: any JSON object, whose members the function checks itself (call->tree). */
+extern const struct field route_any_body[];
 
 /* What a thread brings along for all its requests. */
 struct route_thread {

@@ -3,7 +3,7 @@
  * receivers of the other channels got (demo-arrived.js).
  *
  * What it needs to know is in `/demo.json`, which `make run` writes:
- * `{"user","token","appKey","appSecret","postboxUrl"}`.
+ * `{"user","userToken","appKey","appSecret","postboxUrl"}`.
  */
 
 import { BelfryClient, pushSupported } from './client/belfry.js';
@@ -57,9 +57,9 @@ async function fetchDemo() {
 
 /** `make run` writes a new token when it starts again, so a page that stayed open asks for it. */
 function freshToken(demo) {
-  let first = demo.token;
+  let first = demo.userToken;
   return async () => {
-    const token = first ?? (await (await fetch('demo.json', { cache: 'no-store' })).json()).token;
+    const token = first ?? (await (await fetch('demo.json', { cache: 'no-store' })).json()).userToken;
     first = null;
     return token;
   };

@@ -89,6 +89,9 @@ export class Bench {
   }
 }
 
+/** Settings of the web server that answer /empty from the reference program, with as many threads as belfry-api. */
+export const emptyAnswers = (bench) => `fastcgi.server += ("/empty" => (("bin-path" => "${join(BUILD, 'bench/empty')} --threads 8", "socket" => "${join(bench.dir, 'empty.sock')}", "max-procs" => 1, "check-local" => "disable")))\n`;
+
 export const address = (stack) => new URL(stack.url).host;
 
 export function get(path, headers = {}) {

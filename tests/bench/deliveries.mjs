@@ -10,7 +10,7 @@ const IN_FLIGHT = 256;
 const run_ = promisify(execFile);
 
 export async function run(bench) {
-  const postbox = await startPostbox(); // its certificate serves the sink with TLS
+  const postbox = await startPostbox({ dir: bench.dir }); // its certificate serves the sink with TLS
   bench.onStop(() => postbox.stop());
   await measure(bench, postbox, { label: 'signed webhook, HTTP', scheme: 'http', least: 0.25, leastRate: 14_000 });
   await measure(bench, postbox, { label: 'signed webhook, HTTPS', scheme: 'https' });
@@ -18,7 +18,7 @@ export async function run(bench) {
 }
 
 async function measure(bench, postbox, { label, scheme, push, least, leastRate }) {
-  const { port, stats } = await startSink(bench, scheme === 'https' ? postbox : null, push ? 'topic' : 'webhook-id');
+  const { port, stats } = await startSink(bench, scheme === 'https', push ? 'topic' : 'webhook-id');
   const reference = await alone(port, scheme, postbox);
   const { stack, tenant } = await stackWithDevices(bench, postbox, `${scheme}://127.0.0.1:${port}/`, push);
   await queue(stack, tenant, QUEUED);
@@ -30,7 +30,7 @@ async function measure(bench, postbox, { label, scheme, push, least, leastRate }
 }
 
 export async function startSink(bench, tls, key) {
-  const args = ['--status', key === 'topic' ? 201 : 200, '--key', key, ...(tls ? ['--tls', tls.certFile, tls.keyFile] : [])];
+  const args = ['--status', key === 'topic' ? 201 : 200, '--key', key, ...(tls ? ['--tls', join(bench.dir, 'server.pem'), join(bench.dir, 'server.key')] : [])];
   const sink = bench.program('sink', args);
   const line = await new Promise((resolve) => sink.stdout.once('data', (data) => resolve(data.toString())));
   const stats = () => new Promise((resolve) => {

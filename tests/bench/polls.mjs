@@ -1,17 +1,13 @@
 // Polls with nothing new, against an empty FastCGI answer through the same web server.
-import { join } from 'node:path';
-import { address, forEach, get, sendToAll, user, USERS } from './bench.mjs';
+import { address, emptyAnswers, forEach, get, sendToAll, user, USERS } from './bench.mjs';
 
 const CONNECTIONS = 32;
 const SECONDS = 10;
 const ROUNDS = 3;
 
 export async function run(bench) {
-  const socket = join(bench.dir, 'empty.sock');
-  const empty = bench.program('empty', [socket]);
-  await new Promise((resolve) => empty.stdout.once('data', resolve));
   const stack = await bench.stack({
-    webSettings: `fastcgi.server += ("/empty" => (("socket" => "${socket}", "check-local" => "disable")))\n`,
+    webSettings: emptyAnswers(bench),
   });
   const tenant = await bench.tenant();
   await sendToAll(tenant, USERS, 'Hello');

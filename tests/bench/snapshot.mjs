@@ -10,7 +10,7 @@ export async function run(bench) {
   bench.onStop(() => postbox.stop());
   const rates = {};
   for (const held of [false, true]) {
-    const { port, stats } = await startSink(bench, null, 'webhook-id');
+    const { port, stats } = await startSink(bench, false, 'webhook-id');
     const { stack, tenant } = await stackWithDevices(bench, postbox, `http://127.0.0.1:${port}/`);
     const holder = held ? await holdSnapshot(stack) : null;
     await queue(stack, tenant, QUEUED);

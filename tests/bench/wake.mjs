@@ -1,7 +1,6 @@
 // 8,000 parked long-polls: what they cost in memory, and how soon they hear of a send.
 import { createInterface } from 'node:readline';
-import { join } from 'node:path';
-import { address, get, post, privateKb, sendToAll, user } from './bench.mjs';
+import { address, emptyAnswers, get, post, privateKb, sendToAll, user } from './bench.mjs';
 
 const WAITERS = 8000;
 const WAKES = 10;
@@ -9,12 +8,9 @@ const RATE = 200;
 const SECONDS = 20;
 
 export async function run(bench) {
-  const socket = join(bench.dir, 'empty.sock');
-  const empty = bench.program('empty', [socket]);
-  await new Promise((resolve) => empty.stdout.once('data', resolve));
   const stack = await bench.stack({
     apiEnv: { BELFRY_WAITERS_MAX: String(WAITERS + 500) },
-    webSettings: `fastcgi.server += ("/empty" => (("socket" => "${socket}", "check-local" => "disable")))\n`,
+    webSettings: emptyAnswers(bench),
   });
   const tenant = await bench.tenant();
   await sendToAll(tenant, WAITERS, 'Before');

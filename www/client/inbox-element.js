@@ -141,7 +141,8 @@ export class BelfryInbox extends Base {
   /** @param {ShadowRoot} root */
   #build(root) {
     const labels = this.#labels;
-    const p = this.#parts = {};
+    /** @type {Record<string, any>} */
+    const p = (this.#parts = {});
     p.badge = h('span', { class: 'badge', part: 'badge', 'aria-hidden': 'true' });
     p.bell = h('button', { class: 'bell', part: 'bell', type: 'button', 'aria-haspopup': 'dialog', 'aria-controls': 'panel', onclick: () => (this.#open ? this.close() : this.open()) }, icon('bell'), p.badge);
     p.count = h('span', { class: 'count' });

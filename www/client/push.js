@@ -53,7 +53,7 @@ function trusted(url) {
   return policy ? policy.createScriptURL(url) : url;
 }
 
-/** @param {ServiceWorkerRegistration} registration @param {Uint8Array} key */
+/** @param {ServiceWorkerRegistration} registration @param {Uint8Array<ArrayBuffer>} key */
 async function subscribe(registration, key) {
   const held = await registration.pushManager.getSubscription();
   if (held && sameBytes(held.options.applicationServerKey, key)) return held;
@@ -74,7 +74,7 @@ async function tellBelfry(api, subscription) {
   return { id: body.id };
 }
 
-/** @param {string} base64url */
+/** @param {string} base64url @returns {Uint8Array<ArrayBuffer>} */
 function keyBytes(base64url) {
   const text = atob(base64url.replace(/-/g, '+').replace(/_/g, '/'));
   return Uint8Array.from(text, (c) => c.charCodeAt(0));

@@ -67,18 +67,13 @@ export class SseParser {
     let value = colon < 0 ? '' : line.slice(colon + 1);
     if (value.startsWith(' ')) value = value.slice(1);
 
-    if (field === 'data') this.#addData(value);
-    else if (field === 'event') this.#event = value;
+    if (field === 'data') {
+      this.#data.push(value);
+      this.#chars += value.length;
+    } else if (field === 'event') this.#event = value;
     else if (field === 'id' && !value.includes('\0')) this.#id = value;
     else if (field === 'retry' && /^[0-9]+$/.test(value)) this.retryMs = Number(value);
     return null;
-  }
-
-  /** @param {string} value */
-  #addData(value) {
-    this.#chars += value.length;
-    if (this.#chars > MESSAGE_CHARS_MAX) throw new RangeError('event stream message is too long');
-    this.#data.push(value);
   }
 
   /** @returns {SseMessage | null} */

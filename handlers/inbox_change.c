@@ -66,10 +66,9 @@ static enum result respond_feed(struct call *call, const struct inbox_feed *feed
 
 /* ---- the transaction ---- */
 
-/* Runs a query as the user until it does not lose to another transaction; with locked, after inbox_lock.
- * *rows is the query's own result. */
+/* Runs a query as the user, under the lock of the feed, until it does not lose to another transaction. */
 static enum result run_change(struct call *call, const struct db_query *query, const struct db_args *args,
-                              bool locked, struct db_result **rows)
+                              struct db_result **rows)
 {
     struct str user = str_from(call->identity.user);
     struct db_args lock = DB_ARGS(call->arena);

@@ -20,6 +20,8 @@ int address_kind_of(struct str channel, struct str provider)
         return ADDRESS_EMAIL;
     if (str_is(channel, "webhook"))
         return ADDRESS_WEBHOOK;
+    if (str_is(channel, "sms"))
+        return ADDRESS_PHONE;
     if (str_is(channel, "push") && str_is(provider, "webpush"))
         return ADDRESS_WEBPUSH;
     return -1;
@@ -69,6 +71,10 @@ enum result address_check(const struct address *address, struct error *error)
         return check_webhook(address, error);
     case ADDRESS_WEBPUSH:
         return check_webpush(address, error);
+    case ADDRESS_PHONE:
+        if (!check_phone(address->phone))
+            return error_set(error, RESULT_INVALID, "the phone number is not well formed");
+        return RESULT_OK;
     }
     return error_set(error, RESULT_INVALID, "there is no such kind of address");
 }
@@ -93,6 +99,9 @@ static void write_json(struct buf *out, const struct address *address)
             json_key(out, "name");
             json_text(out, address->name);
         }
+    } else if (address->kind == ADDRESS_PHONE) {
+        json_key(out, "phone");
+        json_text(out, address->phone);
     } else if (address->kind == ADDRESS_WEBHOOK) {
         json_key(out, "url");
         json_text(out, address->url);
@@ -142,6 +151,9 @@ static bool read_json(const json_t *tree, struct arena *arena, struct address *a
         address->url = json_str(json_object_get(tree, "endpoint"));
         return address->url.bytes > 0 && read_bytes(json_object_get(tree, "p256dh"), arena, &address->p256dh) &&
                read_bytes(json_object_get(tree, "auth"), arena, &address->auth);
+    case ADDRESS_PHONE:
+        address->phone = json_str(json_object_get(tree, "phone"));
+        return address->phone.bytes > 0;
     }
     return false;
 }
@@ -199,17 +211,34 @@ static struct str lower_domain(struct str email, char out[LIMIT_EMAIL_BYTES + 1]
     return (struct str){out, email.bytes};
 }
 
+/* What names it: equal for equal addresses. */
+static struct str name_of(const struct address *address)
+{
+    switch (address->kind) {
+    case ADDRESS_EMAIL:
+        return address->email;
+    case ADDRESS_PHONE:
+        return address->phone;
+    case ADDRESS_WEBHOOK:
+    case ADDRESS_WEBPUSH:
+        break;
+    }
+    return address->url;
+}
+
 void address_index(const struct keyring *ring, int tenant, const struct address *address, unsigned char out[16])
 {
-    static const char *const kinds[] = {"email", "webhook", "webpush"};
+    static const char *const kinds[] = {"email", "webhook", "webpush", "phone"};
     char lowered[LIMIT_EMAIL_BYTES + 1];
-    struct str value = address->kind == ADDRESS_EMAIL ? lower_domain(address->email, lowered) : address->url;
+    struct str value = name_of(address);
+    if (address->kind == ADDRESS_EMAIL)
+        value = lower_domain(value, lowered);
     keyring_blind_index(ring, tenant, str_from(kinds[address->kind]), value, out);
 }
 
 char *address_hint(const struct address *address, char out[ADDRESS_HINT_BYTES])
 {
-    return log_masked(address->kind == ADDRESS_EMAIL ? address->email : address->url, out, ADDRESS_HINT_BYTES);
+    return log_masked(name_of(address), out, ADDRESS_HINT_BYTES);
 }
 
 /* ---- webhook secrets ---- */

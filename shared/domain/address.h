@@ -8,6 +8,7 @@
  *   email    {"email":"a@b","name":"…"}           the name may be absent
  *   webhook  {"url":"https://…","secrets":["whsec_…"]}
  *   webpush  {"endpoint":"https://…","p256dh":"…","auth":"…"}   base64url
+ *   phone    {"phone":"+82…"}   E.164; channel sms
  *
  * To add a kind: an enum value, its row in address.c, and its provider in worker/providers.
  */
@@ -17,20 +18,21 @@
 #include "core/str.h"
 #include "io/crypto.h"
 
-enum address_kind { ADDRESS_EMAIL, ADDRESS_WEBHOOK, ADDRESS_WEBPUSH };
+enum address_kind { ADDRESS_EMAIL, ADDRESS_WEBHOOK, ADDRESS_WEBPUSH, ADDRESS_PHONE };
 enum { ADDRESS_SECRETS_MAX = 4, ADDRESS_JSON_BYTES_MAX = 8192, ADDRESS_HINT_BYTES = 128 };
 enum { ADDRESS_SECRET_BYTES_LEAST = 24, ADDRESS_SECRET_BYTES_MOST = 64 }; /* Standard Webhooks 1.0.0 */
 
 struct address {
     enum address_kind kind;
     struct str email, name;                 /* name: STR_NONE if unknown */
+    struct str phone;                       /* E.164 */
     struct str url;                         /* of the webhook, or the push endpoint */
     int secret_count;
     struct str secrets[ADDRESS_SECRETS_MAX]; /* "whsec_…" as shown to its owner, newest first */
     struct str p256dh, auth;                /* raw bytes: 65 and 16 or more */
 };
 
-/* The kind that devices of a channel and provider have ("email", "webhook", "push" with "webpush"); -1 if none. */
+/* The kind that devices of a channel and provider have ("email", "webhook", "sms", "push" with "webpush"); -1 if none. */
 int address_kind_of(struct str channel, struct str provider);
 /* Is it well formed: e-mail syntax, http(s) URL (push: https or a loopback host), point on the curve, secrets of
  * 24 to 64 bytes. Pure. RESULT_INVALID says what is wrong, without the address. */

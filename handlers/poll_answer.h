@@ -8,7 +8,8 @@
 
 struct poll_feed {
     const char *name; /* "inbox" */
-    struct str json;  /* {"events":[…],"unreadCount":n,"unseenCount":n,"reset":b}; STR_NONE: only in the cursor */
+    struct str
+        json; /* {"events":[…],"unreadCount":n,"unseenCount":n,"reset":b}; STR_NONE: only in the cursor */
     struct feed_place place;
 };
 

@@ -356,7 +356,8 @@ bool field_read_text(const struct field *field, struct str text, struct faults *
     bool fine;
     switch (field->kind) {
     case FIELD_INT:
-        fine = int_passes(field, str_to_int(text, 0, INT_MOST, &number), number, &at, &read);
+        fine = str_to_int(text, 0, INT_MOST, &number);
+        fine = int_passes(field, fine, number, &at, &read);
         break;
     case FIELD_BOOL:
         fine = str_is(text, "true") || str_is(text, "false");

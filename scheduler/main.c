@@ -8,6 +8,7 @@
  */
 #include "core/clock.h"
 #include "core/log.h"
+#include "queries.h"
 #include "scheduler/duty.h"
 #include <poll.h>
 #include <signal.h>
@@ -60,6 +61,7 @@ static void wait_ms(int64_t ms, const sigset_t *waiting)
 
 struct loop {
     struct scheduler *scheduler;
+    int status;   /* the exit code */
     bool entered; /* the rows of the duties are there */
     bool offline;
     int64_t complained_ms;
@@ -86,6 +88,26 @@ static void flush_metrics(struct loop *l, int64_t now_ms)
     (void)!metrics_flush(s->metrics, s->db, s->arena, NULL, &ignored); /* kept for the next time */
 }
 
+/* Before the first turn: a database that forgets what it has committed is refused, as every program does. */
+static enum result enter(struct loop *l, struct error *error)
+{
+    struct scheduler *s = l->scheduler;
+    struct db_result *rows;
+    enum result code =
+        db_run(s->db, DB_TENANT_NONE, STR_NONE, &query_health_durability, NULL, s->arena, &rows, error);
+    if (code != RESULT_OK)
+        return code;
+    if (!db_bool(rows, 0, 0) || !db_bool(rows, 0, 1)) {
+        log_error("cannot start: the database runs with fsync or synchronous_commit off");
+        l->status = EX_CONFIG;
+        stopping = true;
+        return RESULT_OK;
+    }
+    code = duty_enter(s, error);
+    l->entered = code == RESULT_OK;
+    return code;
+}
+
 /* One turn; how long to wait before the next. */
 static int64_t turn(struct loop *l)
 {
@@ -96,9 +118,8 @@ static int64_t turn(struct loop *l)
     enum result code = RESULT_OK;
     arena_reset(s->arena);
     if (!l->entered)
-        code = duty_enter(s, &error);
-    l->entered = l->entered || code == RESULT_OK;
-    if (code == RESULT_OK)
+        code = enter(l, &error);
+    if (code == RESULT_OK && !stopping)
         code = duty_turn(s, &stopping, &busy, &error);
     if (code != RESULT_OK) {
         complain(l, &error, began_ms);
@@ -117,7 +138,7 @@ static int64_t turn(struct loop *l)
                : TURN_MS;
 }
 
-static void loop(struct scheduler *s, const sigset_t *waiting)
+static int loop(struct scheduler *s, const sigset_t *waiting)
 {
     struct loop l = {.scheduler = s};
     log_info("scheduler started", LOG_INT("pid", getpid()));
@@ -132,6 +153,7 @@ static void loop(struct scheduler *s, const sigset_t *waiting)
     arena_reset(s->arena);
     (void)!metrics_leave(s->metrics, s->db, s->arena, &ignored);
     log_info("scheduler stopped");
+    return l.status;
 }
 
 /* ---- start ---- */
@@ -165,8 +187,7 @@ static int start(const struct config *config)
     gethostname(host, sizeof host - 1);
     snprintf(s.holder, sizeof s.holder, "%s:%d:%08x", host, (int)getpid(), clock_jitter(UINT32_MAX));
     if (s.db && s.redis && s.metrics && s.arena) {
-        loop(&s, &waiting);
-        status = EX_OK;
+        status = loop(&s, &waiting);
     } else {
         log_error("could not start: no memory");
     }

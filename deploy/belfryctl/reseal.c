@@ -19,7 +19,7 @@ struct reseal_kind {
 };
 
 static const struct reseal_kind kinds[] = {
-    {"users", &query_ctl_reseal_users, &query_ctl_reseal_users_store, {"email", "phone"}},
+    {"users", &query_ctl_reseal_users, &query_ctl_reseal_users_store, {"user", "user"}},
     {"devices", &query_ctl_reseal_devices, &query_ctl_reseal_devices_store, {"device", NULL}},
     {"accounts", &query_ctl_reseal_accounts, &query_ctl_reseal_accounts_store, {"account", NULL}},
     {"issuers", &query_ctl_reseal_issuers, &query_ctl_reseal_issuers_store, {"issuer", NULL}},

@@ -105,7 +105,7 @@ static enum result put_device(struct ctl *ctl, int tenant, const struct alert_de
 
 static enum result set_email(struct ctl *ctl, int tenant, struct error *error)
 {
-    struct alert_device d = {"email", "email", "smtp", {.kind = ADDRESS_EMAIL}};
+    struct alert_device d = {"email", "email", "", {.kind = ADDRESS_EMAIL}};
     d.address.email = str_from(ctl_value(ctl, "email"));
     enum result code = address_check(&d.address, error);
     return code == RESULT_OK ? put_device(ctl, tenant, &d, error) : code;

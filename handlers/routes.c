@@ -9,7 +9,7 @@
 #include "handlers/route.h"
 
 #define API "/api/v1"
-enum { SMALL_BODY_BYTES = 16384 };
+enum { SMALL_BODY_BYTES = 16384, USER_BODY_BYTES = 65536 };
 
 /* clang-format off */
 const struct route routes_all[] = {
@@ -41,6 +41,41 @@ const struct route routes_all[] = {
      .body_bytes_max = SMALL_BODY_BYTES, .run = inbox_patch},
     {METHOD_DELETE, API "/inbox/{id:uuid}", ROUTE_USER, 0, KIND_WRITE, POOL_WRITERS, .run = inbox_delete},
     {METHOD_POST, API "/inbox/{id:uuid}/actions/{action}", ROUTE_USER, 0, KIND_WRITE, POOL_WRITERS, .run = inbox_act},
+
+    /* services: people */
+    {METHOD_PUT, API "/users/{user}", ROUTE_SERVICE, SCOPE_USERS, KIND_WRITE, POOL_WRITERS, .body = users_put_fields,
+     .body_bytes_max = USER_BODY_BYTES, .run = users_put},
+    {METHOD_GET, API "/users/{user}", ROUTE_SERVICE, SCOPE_USERS, KIND_READ, .run = users_get},
+    {METHOD_DELETE, API "/users/{user}", ROUTE_SERVICE, SCOPE_USERS, KIND_WRITE, POOL_WRITERS, .run = users_erase},
+    {METHOD_GET, API "/users/{user}/export", ROUTE_SERVICE, SCOPE_USERS, KIND_READ, .query = users_export_query,
+     .run = users_export},
+    {METHOD_GET, API "/users/{user}/devices", ROUTE_SERVICE, SCOPE_USERS, KIND_READ, .run = devices_list},
+    {METHOD_PUT, API "/users/{user}/devices/{id}", ROUTE_SERVICE, SCOPE_USERS, KIND_WRITE, POOL_WRITERS,
+     .body = devices_put_fields, .body_bytes_max = SMALL_BODY_BYTES, .run = devices_put},
+    {METHOD_GET, API "/users/{user}/devices/{id}", ROUTE_SERVICE, SCOPE_USERS, KIND_READ, .run = devices_get},
+    {METHOD_DELETE, API "/users/{user}/devices/{id}", ROUTE_SERVICE, SCOPE_USERS, KIND_WRITE, POOL_WRITERS,
+     .run = devices_delete},
+    {METHOD_GET, API "/users/{user}/preferences", ROUTE_SERVICE, SCOPE_USERS, KIND_READ, .run = preferences_get},
+    {METHOD_PUT, API "/users/{user}/preferences", ROUTE_SERVICE, SCOPE_USERS, KIND_WRITE, POOL_WRITERS,
+     .body = preferences_put_fields, .body_bytes_max = USER_BODY_BYTES, .run = preferences_put},
+
+    /* users: what they want, and where */
+    {METHOD_GET, API "/preferences", ROUTE_USER, 0, KIND_READ, .run = preferences_get},
+    {METHOD_PUT, API "/preferences", ROUTE_USER, 0, KIND_WRITE, POOL_WRITERS, .body = preferences_put_fields,
+     .body_bytes_max = USER_BODY_BYTES, .run = preferences_put},
+    {METHOD_GET, API "/push/key", ROUTE_USER, 0, KIND_READ, .run = push_key},
+    {METHOD_POST, API "/push-subscriptions", ROUTE_USER, 0, KIND_WRITE, POOL_WRITERS, .body = push_subscribe_fields,
+     .body_bytes_max = SMALL_BODY_BYTES, .run = push_subscribe},
+    {METHOD_DELETE, API "/push-subscriptions/{id}", ROUTE_USER, 0, KIND_WRITE, POOL_WRITERS, .run = push_unsubscribe},
+
+    /* services: the queue */
+    {METHOD_GET, API "/ops/queue", ROUTE_SERVICE, SCOPE_OPS, KIND_READ, .run = ops_queue},
+    {METHOD_GET, API "/ops/dead-letters", ROUTE_SERVICE, SCOPE_OPS, KIND_READ, .query = ops_dead_letters_query,
+     .run = ops_dead_letters},
+    {METHOD_POST, API "/ops/dead-letters/replay-all", ROUTE_SERVICE, SCOPE_OPS, KIND_WRITE, POOL_WRITERS,
+     .run = ops_replay_all},
+    {METHOD_POST, API "/ops/dead-letters/{id}/replay", ROUTE_SERVICE, SCOPE_OPS, KIND_WRITE, POOL_WRITERS,
+     .run = ops_replay},
 
     /* operators and balancers */
     {METHOD_GET, "/healthz", ROUTE_ANYONE, .run = health_live},

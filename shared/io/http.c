@@ -186,14 +186,28 @@ static void hand_out_ended(struct http *http)
     }
 }
 
-int http_turn(struct http *http)
+static bool is_timer_due(const struct http *http)
+{
+    return http->timer_at_ms == 0 || (http->timer_at_ms > 0 && clock_mono_ms() >= http->timer_at_ms);
+}
+
+static void run_timers(struct http *http)
 {
     int running;
-    if (http->timer_at_ms >= 0 && (http->timer_at_ms == 0 || clock_mono_ms() >= http->timer_at_ms)) {
-        http->timer_at_ms = -1;
-        curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    if (!is_timer_due(http))
+        return;
+    http->timer_at_ms = -1;
+    curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+}
+
+int http_turn(struct http *http)
+{
+    /* twice: what done() started goes out before the caller waits. Handing out comes last, as a transfer may end
+     * inside run_timers() and nothing else would say so */
+    for (int round = 0; round < 2; round++) {
+        run_timers(http);
+        hand_out_ended(http);
     }
-    hand_out_ended(http);
     http_sockets_end_turn(&http->sockets);
     if (http->timer_at_ms < 0)
         return -1;

@@ -23,6 +23,15 @@ $$;
 -- Functions that look before the tenant is known belong to roles of their own; migrations hand them over.
 grant belfry_resolver, belfry_sender to belfry_owner;
 
+-- Who migrates works as the owner.
+do $$
+begin
+    if not pg_has_role(current_user, 'belfry_owner', 'member') then
+        execute format('grant belfry_owner to %I', current_user);
+    end if;
+end
+$$;
+
 -- Time limits belong to the role, so that they hold behind a transaction pooler too. Statements are prepared
 -- once with arrays of any length: planning anew for each would cost more than running them. Such a plan may be
 -- made while a table is still empty and kept when it is large, so everything that only suits small tables is off.

@@ -53,3 +53,21 @@ $$;
 comment on function belfry.login_grant(text) is 'Lets a product''s role call belfry.send(), which itself looks for the role''s tenant.';
 revoke execute on function belfry.login_grant(text) from public;
 grant execute on function belfry.login_grant(text) to belfry_operator;
+
+-- ---- comments that the tables were made without --------------------------------------------------------------
+
+comment on table belfry.tenant is 'Customers or products: nothing crosses from one to another.';
+comment on table belfry.app_key is 'Credentials of backend services inside a tenant, with scopes (bits of enum auth_scope).';
+comment on table belfry.preference is 'What a user wants to get, and on which channels.';
+comment on table belfry.dedup is 'Which notification had a dedupKey last, until expires_at: a second one to the same user is not made.';
+comment on table belfry.dead_letter is 'Deliveries that were given up, until an operator replays them or they are too old.';
+comment on column belfry.app_key.scopes is '1 send, 2 send:urgent, 4 read, 8 users, 16 ops.';
+comment on column belfry.app_key.sandbox is 'What it sends is planned and rendered, and reaches nobody.';
+comment on column belfry.due.kind is 'send: it arrives; expire: it leaves the inbox; unsnooze: it comes back.';
+comment on column belfry.scheduled.held_by is 'What it waits for, with at = infinity: tenant, channel:NAME or provider:NAME.';
+comment on column belfry.ready.lost is 'How often a worker that had it was lost: then it runs alone.';
+comment on column belfry.ready.tries is 'Attempts that have ended so far.';
+comment on column belfry.lease.generation is 'Of the claim: a settle with another one is late.';
+comment on column belfry.send_request.failure is 'Why it cannot be expanded; NULL while it waits.';
+comment on column belfry.duty.due_at is 'Not before this; after a failure later and later.';
+comment on column belfry.duty.leased_until is 'Until then only the holder works on it.';

@@ -36,6 +36,10 @@ enum {
     INPUT_REST_BYTES = 1 << 16
 };
 
+/* How long an accepted connection may say nothing before libfcgi drops it. A web server that has just connected
+ * thousands of requests needs a while to write them all; 2 s, the default, is too short (seen with 8,000). */
+#define FIRST_BYTE_MS "15000"
+
 struct fastcgi_thread {
     struct fastcgi *front;
     pthread_t id;
@@ -236,6 +240,7 @@ enum result fastcgi_start(struct app *app, struct fastcgi **out, struct error *e
         return error_set(error, RESULT_FAILED, "no memory for %d threads", count);
     front->app = app;
     setenv("LIBFCGI_OS_CLOSE_POLL_TIMEOUT", "0", 1);
+    setenv("LIBFCGI_IS_AF_UNIX_KEEPER_POLL_TIMEOUT", FIRST_BYTE_MS, 1);
     FCGX_Init();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGUSR1, SIG_IGN);

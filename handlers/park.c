@@ -62,7 +62,7 @@ static struct park_node *node_make(struct park *park, int tenant, struct str key
         return node;
     if (park->node_count >= park->node_buckets)
         nodes_grow(park);
-    node = calloc(1, sizeof *node + key.bytes);
+    node = calloc(1, sizeof *node + key.bytes + 1);
     if (node == NULL)
         return NULL;
     node->hash = node_hash(tenant, key);
@@ -232,6 +232,23 @@ struct str waiter_headers(const struct waiter *waiter)
     return (struct str){waiter->text + waiter->client_bytes, waiter->headers_bytes};
 }
 
+const char *waiter_user(const struct waiter *waiter)
+{
+    return waiter->user.node->key + 1;
+}
+
+void waiter_identity(const struct waiter *waiter, struct auth_identity *identity)
+{
+    *identity = (struct auth_identity){.kind = AUTH_USER,
+                                       .tenant = waiter->user.node->tenant,
+                                       .expires_us = waiter->expires_us,
+                                       .checked_us = waiter->checked_us,
+                                       .issued_us = waiter->issued_us,
+                                       .issuer = waiter->issuer};
+    snprintf(identity->user, sizeof identity->user, "%s", waiter_user(waiter));
+    memcpy(identity->token_digest, waiter->token_digest, sizeof identity->token_digest);
+}
+
 void waiter_free(struct waiter *waiter)
 {
     free(waiter->unsent);
@@ -261,7 +278,11 @@ static struct waiter *waiter_make(const struct park_wait *wait)
     waiter->fd = -1;
     waiter->kind = (unsigned char)wait->kind;
     waiter->feed_count = (unsigned char)wait->feed_count;
-    waiter->identity = *wait->identity;
+    waiter->expires_us = wait->identity->expires_us;
+    waiter->checked_us = wait->identity->checked_us;
+    waiter->issued_us = wait->identity->issued_us;
+    waiter->issuer = wait->identity->issuer;
+    memcpy(waiter->token_digest, wait->identity->token_digest, sizeof waiter->token_digest);
     waiter->feeds = (struct park_link *)(waiter + 1);
     waiter->text = (char *)waiter->feeds + feeds_bytes;
     waiter->client_bytes = (unsigned short)wait->client.bytes;
@@ -276,13 +297,13 @@ static struct waiter *waiter_make(const struct park_wait *wait)
 static bool waiter_hang(struct park *park, struct waiter *waiter, const struct park_wait *wait,
                         struct str user_key)
 {
-    struct park_node *node = node_make(park, waiter->identity.tenant, user_key);
+    struct park_node *node = node_make(park, wait->identity->tenant, user_key);
     if (node == NULL)
         return false;
     link_add(&waiter->user, node, waiter);
     park->counts[waiter->kind]++;
     for (int i = 0; i < wait->feed_count; i++) {
-        node = node_make(park, waiter->identity.tenant, wait->feeds[i].key);
+        node = node_make(park, wait->identity->tenant, wait->feeds[i].key);
         if (node == NULL)
             return false;
         waiter->feeds[i].name = wait->feeds[i].name;
@@ -362,8 +383,8 @@ static int64_t deadline_of(const struct waiter *waiter, int wait_ms, int64_t now
     int64_t deadline_ms = INT64_MAX;
     if (waiter->kind == PARK_POLL)
         deadline_ms = now_ms + wait_ms - clock_jitter((uint32_t)wait_ms / JITTER_PART + 1);
-    if (waiter->identity.expires_us > 0) {
-        int64_t expires_ms = now_ms + (waiter->identity.expires_us - clock_now_us()) / 1000;
+    if (waiter->expires_us > 0) {
+        int64_t expires_ms = now_ms + (waiter->expires_us - clock_now_us()) / 1000;
         if (expires_ms < deadline_ms)
             deadline_ms = expires_ms;
     }

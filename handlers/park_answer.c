@@ -194,7 +194,7 @@ void park_answer(struct park_writer *writer, struct waiter *waiter, enum park_en
     }
     count_end(writer->park, waiter, end, status);
     struct str records = buf_str(&writer->records);
-    long sent = end == END_GONE || !buf_ok(&writer->records) ? -1 : fastcgi_write_some(waiter->fd, records);
+    long sent = buf_ok(&writer->records) ? fastcgi_write_some(waiter->fd, records) : -1;
     if (sent >= 0 && (size_t)sent < records.bytes && waiter->kind == PARK_POLL) {
         keep_unsent(writer->park, waiter, (struct str){records.data + sent, records.bytes - (size_t)sent});
         return;

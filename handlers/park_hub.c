@@ -18,7 +18,7 @@
 enum {
     EVENTS_A_TURN = 256,
     LISTENER_PUMP_MS = 1000,
-    STOP_PAUSE_MS = 3, /* between slices of the last answers */
+    STOP_PAUSE_MS = 25, /* between slices of the last answers: their clients come back at once */
     STOP_LIMIT_MS = 3000
 };
 /* What an epoll event is about; anything else is a descriptor. */

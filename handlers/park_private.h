@@ -44,7 +44,7 @@ struct park_node {
     struct park_node *queue_next;
     bool queued, reading; /* either keeps an empty node alive */
     unsigned short key_bytes;
-    char key[];
+    char key[]; /* ends with a NUL that key_bytes does not count */
 };
 
 struct waiter {
@@ -58,7 +58,9 @@ struct waiter {
     unsigned short client_bytes, headers_bytes;
     char *unsent; /* what did not fit yet, with WAITER_UNSENT */
     size_t unsent_bytes, unsent_done;
-    struct auth_identity identity;
+    int64_t expires_us, checked_us, issued_us; /* of the identity, whose user is the key of user.node */
+    const char *issuer;
+    char token_digest[45];
     struct park_link user;
     struct park_link *feeds; /* feed_count, behind the struct; then client and headers */
     char *text;
@@ -103,6 +105,8 @@ void park_timer_set(struct park *park, struct waiter *waiter, int64_t due_ms);
 void park_timer_clear(struct waiter *waiter);
 bool park_watch(struct park *park, struct waiter *waiter); /* hang-ups, by descriptor; false: no memory */
 void waiter_free(struct waiter *waiter);                   /* memory alone */
+const char *waiter_user(const struct waiter *waiter);      /* while it is in the table */
+void waiter_identity(const struct waiter *waiter, struct auth_identity *identity);
 struct str waiter_client(const struct waiter *waiter);
 struct str waiter_headers(const struct waiter *waiter);
 

@@ -16,7 +16,7 @@ enum {
     PLACES_PER_FEED = 16, /* the rest in the next batch */
     SWEEP_CHUNK = 500,    /* nodes looked at between two batches */
     READER_ARENA_BYTES = 256 << 20,
-    SLICE_PAUSE_NS = 2000000,
+    SLICE_PAUSE_NS = 15000000,
     LOG_EVERY_MS = 60000
 };
 
@@ -55,7 +55,7 @@ static void log_failure(struct reader *reader, const char *what, const struct er
 static bool group_holds(const struct group *group, const struct park_link *link)
 {
     return group->place.epoch == link->place.epoch && group->place.rev == link->place.rev &&
-           strcmp(group->user, link->waiter->identity.user) == 0;
+           strcmp(group->user, waiter_user(link->waiter)) == 0;
 }
 
 /* False: there is no room for another place; the node has to come back. */
@@ -66,7 +66,7 @@ static bool add_link(struct reader *reader, struct park_node *node, int first, c
             return true;
     if (reader->count == WANTS_MAX || reader->count - first == PLACES_PER_FEED)
         return false;
-    const char *user = arena_strdup(reader->arena, str_from(link->waiter->identity.user));
+    const char *user = arena_strdup(reader->arena, str_from(waiter_user(link->waiter)));
     if (user == NULL)
         return false;
     reader->groups[reader->count] = (struct group){node, link->place, node->wake, user, node->woken_us};
@@ -261,7 +261,7 @@ static void chunk_add(struct reader *reader, struct chunk *chunk, const struct p
     for (const struct park_link *link = node->links; link != NULL && chunk->identity_count < SWEEP_CHUNK;
          link = link->next)
         if (link->waiter->state == WAITER_PARKED)
-            chunk->identities[chunk->identity_count++] = link->waiter->identity;
+            waiter_identity(link->waiter, &chunk->identities[chunk->identity_count++]);
 }
 
 /* With the lock held: whole buckets, until the chunk could be full. */
@@ -319,8 +319,8 @@ static void end_identity(struct reader *reader, const struct auth_identity *iden
     for (struct park_link *link = node != NULL ? node->links : NULL, *next; link != NULL; link = next) {
         next = link->next;
         struct waiter *waiter = link->waiter;
-        if (waiter->state != WAITER_PARKED || waiter->identity.issued_us != identity->issued_us ||
-            strcmp(waiter->identity.token_digest, identity->token_digest) != 0)
+        if (waiter->state != WAITER_PARKED || waiter->issued_us != identity->issued_us ||
+            strcmp(waiter->token_digest, identity->token_digest) != 0)
             continue;
         park_take(park, waiter);
         waiter->timer_next = taken;

@@ -207,8 +207,10 @@ select belfry.partitions_ahead($1)
 -- and attempts ($2 days). What is still due or on its way keeps its own.
 -- name: scheduler_partition_bounds
 select least(belfry.uuid_floor(r.aged_until - $1::integer * interval '1 day'), d.id, q.id),
-       least(belfry.uuid_floor(now() - $2::integer * interval '1 day'), d.id, q.id)
+       least(belfry.uuid_floor(now() - $2::integer * interval '1 day'), s.id, q.id)
 from belfry.retention r
+left join lateral (
+    select x.notification_id as id from belfry.due x where x.kind = 'send' order by x.notification_id limit 1) s on true
 left join lateral (select x.notification_id as id from belfry.due x order by x.notification_id limit 1) d on true
 left join lateral (
     select x.id from (

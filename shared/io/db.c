@@ -279,11 +279,10 @@ static void take_answers(struct db *db)
     }
 }
 
-/* One look at an idle connection, so that a caller's epoll does not spin on one that the server closed. */
+/* So that a caller's epoll does not spin on a connection that the server closed. */
 static void pump_idle(struct db *db)
 {
-    if (db->conn && db->state == DB_IDLE &&
-        (PQconsumeInput(db->conn) != 1 || PQstatus(db->conn) != CONNECTION_OK))
+    if (db->conn && db->state == DB_IDLE && !db_connection_lives(db))
         db_connection_drop(db);
 }
 

@@ -140,14 +140,13 @@ static bool connect_until(PGconn *conn, int64_t deadline_ms)
     return PQsetnonblocking(conn, 1) == 0 && PQenterPipelineMode(conn) == 1;
 }
 
-static enum result connect_failed(PGconn *conn, struct error *error)
+static enum result connect_failed(PGconn *conn, bool late, struct error *error)
 {
-    const char *said = conn ? PQerrorMessage(conn) : "";
+    const char *said = conn ? PQerrorMessage(conn) : "no memory";
     size_t line = strcspn(said, "\n");
-    if (line == 0)
+    if (late)
         return error_set(error, RESULT_OFFLINE, "could not connect to the database: no answer in time");
-    return error_set(error, RESULT_OFFLINE, "could not connect to the database: %.*s",
-                     (int)(line < 200 ? line : 200), said);
+    return error_set(error, RESULT_OFFLINE, "could not connect to the database: %.*s", (int)line, said);
 }
 
 static enum result connect_now(struct db *db, struct error *error)
@@ -157,7 +156,7 @@ static enum result connect_now(struct db *db, struct error *error)
     int64_t deadline_ms = clock_mono_ms() + db->connect_timeout_ms;
     PGconn *conn = PQconnectStartParams(keywords, values, 1);
     if (!conn || PQstatus(conn) == CONNECTION_BAD || !connect_until(conn, deadline_ms)) {
-        enum result code = connect_failed(conn, error);
+        enum result code = connect_failed(conn, clock_mono_ms() >= deadline_ms, error);
         PQfinish(conn);
         return code;
     }
@@ -167,20 +166,17 @@ static enum result connect_now(struct db *db, struct error *error)
     return RESULT_OK;
 }
 
-/* Something to read on an idle connection is a notice, or the end of it. */
-static bool connection_lives(struct db *db)
+/* Something to read on an idle connection is the server's farewell. (Or a notice that a setting was reloaded:
+ * a new connection costs little.) */
+bool db_connection_lives(const struct db *db)
 {
-    if (db->must_close || PQstatus(db->conn) != CONNECTION_OK)
-        return false;
     struct pollfd p = {.fd = PQsocket(db->conn), .events = POLLIN};
-    if (poll(&p, 1, 0) <= 0)
-        return true;
-    return PQconsumeInput(db->conn) == 1 && PQstatus(db->conn) == CONNECTION_OK && !(p.revents & POLLHUP);
+    return !db->must_close && PQstatus(db->conn) == CONNECTION_OK && poll(&p, 1, 0) == 0;
 }
 
 enum result db_connection_ensure(struct db *db, struct error *error)
 {
-    if (db->conn && connection_lives(db))
+    if (db->conn && db_connection_lives(db))
         return RESULT_OK;
     db_connection_drop(db);
     if (!gate_enter(db->gate, db->connect_timeout_ms))

@@ -99,6 +99,8 @@ struct db {
 
 /* Makes sure that there is a connection in pipeline mode; blocks for at most connect_timeout_ms. */
 enum result db_connection_ensure(struct db *db, struct error *error) MUST_CHECK;
+/* Whether an idle connection can be used. */
+bool db_connection_lives(const struct db *db);
 /* Closes the connection, if any, and forgets what was prepared. */
 void db_connection_drop(struct db *db);
 /* The statement's slot, or -1 when the set is full (the statement then goes out unprepared). */

@@ -36,8 +36,9 @@ enum {
     INPUT_REST_BYTES = 1 << 16
 };
 
-/* How long an accepted connection may say nothing before libfcgi drops it. A web server that has just connected
- * thousands of requests needs a while to write them all; 2 s, the default, is too short (seen with 8,000). */
+/* How long an accepted connection may say nothing before libfcgi drops it. A web server that has just
+ * connected thousands of requests needs a while to write them all; 2 s, the default, is too short (seen with
+ * 8,000). */
 #define FIRST_BYTE_MS "15000"
 
 struct fastcgi_thread {
@@ -45,7 +46,8 @@ struct fastcgi_thread {
     pthread_t id;
     atomic_bool done;
     struct route_thread route;
-    struct buf records;
+    struct response response; /* this and the two buffers are used again and again */
+    struct buf head, records;
 };
 
 struct fastcgi {
@@ -110,18 +112,19 @@ struct fastcgi_connection fastcgi_detach(void *context)
 static void write_answer(struct fastcgi_thread *thread, struct front_connection *connection,
                          struct response *response)
 {
-    struct buf head = BUF_INIT(32768);
-    if (!response_write_head(response, &head)) {
+    struct buf *head = &thread->head;
+    buf_clear(head);
+    if (!response_write_head(response, head)) {
         log_error("an answer could not be written", LOG_INT("bytes", response->body.bytes));
-        buf_clear(&head);
+        buf_clear(head);
         response_close(response);
         response_open(response, thread->route.arena);
         response_problem(response, PROBLEM_FAILED, NULL, "The answer was too large.");
-        (void)response_write_head(response, &head);
+        (void)response_write_head(response, head);
     }
     struct str body = response->without_body ? STR_NONE : buf_str(&response->body);
     buf_clear(&thread->records);
-    fastcgi_add_output(&thread->records, connection->taken.request_id, buf_str(&head), body);
+    fastcgi_add_output(&thread->records, connection->taken.request_id, buf_str(head), body);
     fastcgi_add_end(&thread->records, connection->taken.request_id);
     if (buf_ok(&thread->records))
         (void)fastcgi_write_all(connection->taken.fd, buf_str(&thread->records), WRITE_MS);
@@ -129,7 +132,6 @@ static void write_answer(struct fastcgi_thread *thread, struct front_connection 
         fastcgi_close(connection->taken.fd);
     else
         fastcgi_close_drained(connection->taken.fd, DRAIN_MS);
-    buf_free(&head);
     if (thread->records.capacity > RECORDS_KEEP_BYTES)
         buf_free(&thread->records);
 }
@@ -138,21 +140,20 @@ static void serve(struct fastcgi_thread *thread, FCGX_Request *raw)
 {
     struct front_connection connection = {.request = raw, .taken = {-1, 0}};
     struct request request;
-    struct response response;
+    struct response *response = &thread->response;
     struct error error = {0};
-    response_open(&response, thread->route.arena);
+    response_reuse(response);
     enum result result = request_from_cgi(&request, thread->route.arena, raw->envp, &error);
     if (result == RESULT_OK)
-        route_dispatch(&thread->route, routes_all, &request, &response, read_input, &connection);
+        route_dispatch(&thread->route, routes_all, &request, response, read_input, &connection);
     else
-        response_problem(&response, result == RESULT_INVALID ? PROBLEM_MALFORMED : PROBLEM_FAILED, NULL, "%s",
+        response_problem(response, result == RESULT_INVALID ? PROBLEM_MALFORMED : PROBLEM_FAILED, NULL, "%s",
                          error.text);
-    if (!response.taken) {
+    if (!response->taken) {
         bool body_is_unread = result != RESULT_OK || request.content_length > request.body.bytes;
         take(&connection, body_is_unread);
-        write_answer(thread, &connection, &response);
+        write_answer(thread, &connection, response);
     }
-    response_close(&response);
     arena_reset(thread->route.arena);
 }
 
@@ -228,6 +229,8 @@ static bool start_thread(struct fastcgi *front, struct fastcgi_thread *thread,
     thread->records = BUF_INIT(LIMIT_RESPONSE_BYTES + (1 << 20));
     thread->route = (struct route_thread){front->app, arena_create(LIMIT_REQUEST_ARENA_BYTES),
                                           redis_open(front->app->config->redis)};
+    response_open(&thread->response, thread->route.arena);
+    thread->head = BUF_INIT(32768);
     return thread->route.arena != NULL && thread->route.redis != NULL &&
            pthread_create(&thread->id, attributes, accept_requests, thread) == 0;
 }
@@ -280,6 +283,8 @@ void fastcgi_stop(struct fastcgi *front)
         pthread_join(front->threads[t].id, NULL);
         redis_close(front->threads[t].route.redis);
         arena_destroy(front->threads[t].route.arena);
+        response_close(&front->threads[t].response);
+        buf_free(&front->threads[t].head);
         buf_free(&front->threads[t].records);
     }
     if (front->own_socket)

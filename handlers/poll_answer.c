@@ -23,7 +23,9 @@ void poll_answer_write(struct buf *out, const struct poll_feed *feeds, int count
     for (int i = 0; i < count; i++) {
         if (!str_is_set(feeds[i].json))
             continue;
-        buf_printf(out, "%s\"%s\":", first ? "" : ",", feeds[i].name);
+        buf_add_text(out, first ? "\"" : ",\"");
+        buf_add_text(out, feeds[i].name);
+        buf_add_str(out, STR("\":"));
         buf_add_str(out, feeds[i].json);
         first = false;
     }
@@ -32,7 +34,9 @@ void poll_answer_write(struct buf *out, const struct poll_feed *feeds, int count
         buf_add_str(out, cursor);
     else
         write_cursor(out, feeds, count);
-    buf_printf(out, "\",\"more\":%s,\"pollAfterMs\":%d}", more ? "true" : "false", poll_after_ms);
+    buf_add_text(out, more ? "\",\"more\":true,\"pollAfterMs\":" : "\",\"more\":false,\"pollAfterMs\":");
+    buf_add_int(out, poll_after_ms);
+    buf_add_char(out, '}');
 }
 
 void poll_answer_event(struct buf *out, const struct poll_feed *feeds, int count, bool more,

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { HEADERS_BYTES_MAX = 16384, TAG_BYTES = 16, PROBLEM_DETAIL_BYTES = 400 };
+enum { HEADERS_BYTES_MAX = 16384, KEEP_BYTES = 16384, TAG_BYTES = 16, PROBLEM_DETAIL_BYTES = 400 };
 
 static const struct {
     const char *slug;
@@ -39,6 +39,18 @@ void response_open(struct response *response, struct arena *arena)
                                   .status = 200,
                                   .headers = BUF_INIT(HEADERS_BYTES_MAX),
                                   .body = BUF_INIT(LIMIT_RESPONSE_BYTES)};
+}
+
+void response_reuse(struct response *response)
+{
+    struct buf headers = response->headers, body = response->body;
+    if (headers.capacity > KEEP_BYTES)
+        buf_free(&headers);
+    if (body.capacity > KEEP_BYTES)
+        buf_free(&body);
+    buf_clear(&headers);
+    buf_clear(&body);
+    *response = (struct response){.arena = response->arena, .status = 200, .headers = headers, .body = body};
 }
 
 void response_close(struct response *response)
@@ -176,15 +188,22 @@ void response_etag_of_body(struct response *response, const struct request *requ
 void response_head(struct buf *out, int status, const char *content_type, bool may_revalidate,
                    struct str headers, long content_bytes)
 {
-    buf_printf(out, "Status: %d\r\n", status);
-    if (content_type != NULL)
-        buf_printf(out, "Content-Type: %s\r\n", content_type);
+    buf_add_str(out, STR("Status: "));
+    buf_add_int(out, status);
+    if (content_type != NULL) {
+        buf_add_str(out, STR("\r\nContent-Type: "));
+        buf_add_text(out, content_type);
+    }
+    buf_add_str(out, STR("\r\n"));
     buf_add_str(out, may_revalidate ? STR("Cache-Control: private, no-cache\r\n")
                                     : STR("Cache-Control: no-store\r\n"));
     buf_add_str(out, STR("X-Content-Type-Options: nosniff\r\n"));
     buf_add_str(out, headers);
-    if (content_bytes >= 0)
-        buf_printf(out, "Content-Length: %ld\r\n", content_bytes);
+    if (content_bytes >= 0) {
+        buf_add_str(out, STR("Content-Length: "));
+        buf_add_int(out, content_bytes);
+        buf_add_str(out, STR("\r\n"));
+    }
     buf_add_str(out, STR("\r\n"));
 }
 

@@ -164,16 +164,20 @@ static bool within_rate(struct call *call)
     if (call->identity.kind == AUTH_NOBODY || call->route->rate == RATE_NONE)
         return true;
     bool is_user = call->identity.kind == AUTH_USER;
-    char name[140], text[80];
+    char name[140];
+    struct buf *headers = &call->response->headers;
     snprintf(name, sizeof name, "%c:%s", is_user ? 'u' : 'k',
              is_user ? call->identity.user : call->identity.key);
     struct throttle_answer answer =
         throttle_take(app->throttle, call->redis, call->arena, call->identity.tenant, str_from(name),
                       is_user ? app->config->rate_user : app->config->rate_service);
-    snprintf(text, sizeof text, "\"default\";q=%d;w=1", answer.quota);
-    response_header(call->response, "RateLimit-Policy", str_from(text));
-    snprintf(text, sizeof text, "\"default\";r=%d;t=%d", answer.remaining, answer.reset_s);
-    response_header(call->response, "RateLimit", str_from(text));
+    buf_add_str(headers, STR("RateLimit-Policy: \"default\";q="));
+    buf_add_int(headers, answer.quota);
+    buf_add_str(headers, STR(";w=1\r\nRateLimit: \"default\";r="));
+    buf_add_int(headers, answer.remaining);
+    buf_add_str(headers, STR(";t="));
+    buf_add_int(headers, answer.reset_s);
+    buf_add_str(headers, STR("\r\n"));
     if (answer.allowed)
         return true;
     response_header_int(call->response, "Retry-After", answer.retry_after_s);

@@ -20,12 +20,13 @@ enum unit_proxy_mode {
     UNIT_PROXY_PASS,
     UNIT_PROXY_CUT_ANSWER, /* passes requests on, and closes when the answer begins */
     UNIT_PROXY_REFUSE,     /* closes at once */
+    UNIT_PROXY_HANG_UP,    /* closes what is open, and whatever comes */
     UNIT_PROXY_STALL       /* swallows everything */
 };
 
 struct unit_proxy {
     int listener;
-    _Atomic int mode, accepted, stop;
+    _Atomic int mode, accepted, open, stop;
     struct sockaddr_storage upstream;
     socklen_t upstream_bytes;
     char address[512];
@@ -35,8 +36,9 @@ struct unit_proxy {
 /* pairs[2i] is a client, pairs[2i+1] its upstream */
 enum { UNIT_PROXY_PAIRS = 16 };
 
-static void unit_proxy_close_pair(struct pollfd *pair)
+static void unit_proxy_close_pair(struct unit_proxy *proxy, struct pollfd *pair)
 {
+    atomic_fetch_sub(&proxy->open, 1);
     close(pair[0].fd);
     if (pair[1].fd >= 0)
         close(pair[1].fd);
@@ -65,7 +67,8 @@ static void unit_proxy_accept(struct unit_proxy *proxy, struct pollfd *pairs)
     if (client < 0)
         return;
     atomic_fetch_add(&proxy->accepted, 1);
-    if (atomic_load(&proxy->mode) == UNIT_PROXY_REFUSE) {
+    int mode = atomic_load(&proxy->mode);
+    if (mode == UNIT_PROXY_REFUSE || mode == UNIT_PROXY_HANG_UP) {
         close(client);
         return;
     }
@@ -79,6 +82,7 @@ static void unit_proxy_accept(struct unit_proxy *proxy, struct pollfd *pairs)
         if (pairs[2 * i].fd < 0) {
             pairs[2 * i] = (struct pollfd){.fd = client, .events = POLLIN};
             pairs[2 * i + 1] = (struct pollfd){.fd = upstream, .events = POLLIN};
+            atomic_fetch_add(&proxy->open, 1);
             return;
         }
     close(upstream);
@@ -93,21 +97,24 @@ static void *unit_proxy_run(void *context)
         pairs[i].fd = -1;
     all[2 * UNIT_PROXY_PAIRS] = (struct pollfd){.fd = proxy->listener, .events = POLLIN};
     while (!atomic_load(&proxy->stop)) {
-        if (poll(all, 2 * UNIT_PROXY_PAIRS + 1, 20) <= 0)
+        bool hang_up = atomic_load(&proxy->mode) == UNIT_PROXY_HANG_UP;
+        if (poll(all, 2 * UNIT_PROXY_PAIRS + 1, 20) <= 0 && !hang_up)
             continue;
         for (int i = 0; i < UNIT_PROXY_PAIRS; i++) {
             struct pollfd *pair = pairs + (ptrdiff_t)2 * i;
+            if (hang_up && pair[0].fd >= 0)
+                unit_proxy_close_pair(proxy, pair);
             for (int side = 0; side < 2 && pair[0].fd >= 0; side++)
                 if (pair[side].revents &&
                     !unit_proxy_move(proxy, pair[side].fd, pair[1 - side].fd, side == 1))
-                    unit_proxy_close_pair(pair);
+                    unit_proxy_close_pair(proxy, pair);
         }
         if (all[2 * UNIT_PROXY_PAIRS].revents)
             unit_proxy_accept(proxy, pairs);
     }
     for (int i = 0; i < UNIT_PROXY_PAIRS; i++)
         if (pairs[2 * i].fd >= 0)
-            unit_proxy_close_pair(pairs + (ptrdiff_t)2 * i);
+            unit_proxy_close_pair(proxy, pairs + (ptrdiff_t)2 * i);
     return NULL;
 }
 
@@ -148,6 +155,16 @@ static void unit_proxy_set(struct unit_proxy *proxy, enum unit_proxy_mode mode)
 static inline int unit_proxy_accepted(struct unit_proxy *proxy)
 {
     return atomic_load(&proxy->accepted);
+}
+
+/* Closes all connections and returns when they are. */
+static inline void unit_proxy_hang_up(struct unit_proxy *proxy)
+{
+    unit_proxy_set(proxy, UNIT_PROXY_HANG_UP);
+    for (int tries = 0; atomic_load(&proxy->open) > 0; tries++) {
+        assert_true(tries < 1000);
+        poll(NULL, 0, 10);
+    }
 }
 
 /* A directory or a dotted address, and a port. */

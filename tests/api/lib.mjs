@@ -102,10 +102,20 @@ export function checkAnswer({ method, path, status, headers, body }) {
   if (response.content[type].schema && /json/.test(type)) validate(`${base}/${pointer('content', type, 'schema')}`, body, what);
 }
 
+// A web server may close an idle connection just when the next request is put on it: nothing was read then.
+async function fetchAgain(url, options) {
+  try {
+    return await fetch(url, options);
+  } catch (error) {
+    if (error.cause?.code !== 'UND_ERR_SOCKET' || error.cause.message !== 'other side closed') throw error;
+    return fetch(url, options);
+  }
+}
+
 /** One request below /api/v1 (or at the root with root: true), its answer checked: {status, headers, body}. */
 export async function request(stack, method, path, { headers = {}, body, raw, type = 'application/json', root = false, signal } = {}) {
   const payload = raw ?? (body === undefined ? undefined : JSON.stringify(body));
-  const response = await fetch(`${stack.url}${root ? '' : '/api/v1'}${path}`, {
+  const response = await fetchAgain(`${stack.url}${root ? '' : '/api/v1'}${path}`, {
     method, signal, headers: { ...(payload === undefined || !type ? {} : { 'Content-Type': type }), ...headers }, body: payload,
   });
   if (/^text\/event-stream/.test(response.headers.get('content-type') ?? '')) {

@@ -49,9 +49,7 @@ static void writer_clear(struct park_writer *writer)
 
 static int load_percent(const struct park *park)
 {
-    /* read without the lock: a hint */
-    int held = __atomic_load_n(&park->counts[PARK_POLL], __ATOMIC_RELAXED) +
-               __atomic_load_n(&park->counts[PARK_STREAM], __ATOMIC_RELAXED);
+    int held = park->counts[PARK_POLL] + park->counts[PARK_STREAM];
     return held * 100 / (park->settings.waiters_max > 0 ? park->settings.waiters_max : 1);
 }
 

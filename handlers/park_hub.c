@@ -254,7 +254,7 @@ void *park_hub_run(void *context)
     while (!is_stopping(hub.park)) {
         /* With nobody waiting there are no ticks: an idle process sleeps. The first to park rings the bell.
          */
-        bool anybody = __atomic_load_n(&hub.park->node_count, __ATOMIC_RELAXED) > 0;
+        bool anybody = hub.park->node_count > 0;
         take_events(&hub, !caught_up ? 0 : anybody ? WHEEL_TICK_MS : LISTENER_PUMP_MS);
         int64_t now_ms = clock_mono_ms();
         if (now_ms >= hub.pump_ms)

@@ -77,14 +77,15 @@ struct park {
     bool stopping, hub_done;
 
     struct park_node **nodes;
-    size_t node_buckets, node_count;
+    size_t node_buckets;
+    _Atomic size_t node_count; /* written with the lock held, as counts; read without it as a hint */
     struct park_node *queue, **queue_end;
 
     struct waiter *wheel[WHEEL_SLOTS];
     int64_t wheel_ms; /* up to here it has been looked at */
     struct waiter **by_fd;
     int by_fd_count;
-    int counts[2]; /* by kind */
+    _Atomic int counts[2]; /* by kind */
 
     /* the reader's own */
     size_t sweep_bucket;

@@ -300,10 +300,14 @@ static bool is_valid(struct call *call)
 
 /* ---- results ---- */
 
-static void answer_unavailable(struct call *call)
+/* Why a server cannot be reached names sockets and hosts: that is for the log. */
+static void answer_unavailable(struct call *call, enum result result)
 {
+    if (result == RESULT_OFFLINE)
+        log_debug("a request could not be done now", LOG_TEXT("error", call->error.text));
     response_header_int(call->response, "Retry-After", RETRY_AFTER_S);
-    response_problem(call->response, PROBLEM_UNAVAILABLE, NULL, "%s", call->error.text);
+    response_problem(call->response, PROBLEM_UNAVAILABLE, NULL, "%s",
+                     result == RESULT_OFFLINE ? "What this needs cannot be reached for the moment." : call->error.text);
 }
 
 static void answer_result(struct call *call, enum result result)
@@ -330,7 +334,7 @@ static void answer_result(struct call *call, enum result result)
         break;
     case RESULT_BUSY:
     case RESULT_OFFLINE:
-        answer_unavailable(call);
+        answer_unavailable(call, result);
         break;
     case RESULT_FAILED:
         log_error("request failed", LOG_TEXT("route", call->route != NULL ? call->route->path : ""),

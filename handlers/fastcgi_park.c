@@ -20,6 +20,17 @@ enum {
     REQUEST_COMPLETE = 0
 };
 
+bool fastcgi_begin(FCGX_Request *request, int fd)
+{
+    FCGX_InitRequest(request, -1, FCGI_FAIL_ACCEPT_ON_INTR); /* it has no socket to accept from, so it will not wait */
+    request->ipcFd = fd;
+    request->keepConnection = 1; /* as if it had been kept from an earlier request */
+    if (FCGX_Accept_r(request) == 0)
+        return true;
+    FCGX_Free(request, 1);
+    return false;
+}
+
 struct fastcgi_connection fastcgi_take(FCGX_Request *request)
 {
     struct fastcgi_connection connection = {request->ipcFd, (uint16_t)request->requestId};

@@ -22,6 +22,11 @@ struct fastcgi_connection {
     uint16_t request_id;
 };
 
+/* Reads a request's parameters from a connection that was accepted. False: the peer left or speaks something
+ * else; then the connection is closed. (libfcgi would accept by itself, but a signal that is to end its accept()
+ * would also end its reading from a connection that it already has, and that request would be lost.) */
+bool fastcgi_begin(struct FCGX_Request *request, int fd);
+
 /* Takes the connection and frees everything else of the request, which may then be initialised anew. Its
  * input should have been read to the end. */
 struct fastcgi_connection fastcgi_take(struct FCGX_Request *request);

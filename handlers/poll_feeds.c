@@ -85,7 +85,8 @@ static enum result take_cursor(struct call *call, struct str text, struct poll_f
     if (clock_now_us() / 1000000 - cursor.issued_s > CURSOR_LIFE_S)
         return RESULT_OK;
     feeds->cursor_issued_s = cursor.issued_s;
-    feeds->cursor = cursor.count == feeds->count ? text : STR_NONE;
+    /* copied: the request's own text is gone once its connection was taken out of libfcgi */
+    feeds->cursor = cursor.count == feeds->count ? arena_str(call->arena, text) : STR_NONE;
     for (int i = 0; i < feeds->count; i++) {
         const struct cursor_place *place = cursor_find(&cursor, str_from(feeds->feeds[i].name));
         if (place != NULL)

@@ -8,12 +8,14 @@
 #include "handlers/fastcgi.h"
 #include "core/limits.h"
 #include "core/log.h"
+#include "handlers/fastcgi_turn.h"
 #include "handlers/request.h"
 #include "handlers/response.h"
 #include "handlers/route.h"
 #include <errno.h>
 #include <fcgiapp.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -32,14 +34,12 @@ enum {
     WRITE_MS = 10000,
     DRAIN_MS = 2000,
     PAUSE_NS = 10000000,
+    /* How long an accepted connection may say nothing. A web server that has just connected thousands of
+     * requests needs a while to write them all; libfcgi's 2 s are too short (seen with 8,000). */
+    FIRST_BYTE_MS = 15000,
     RECORDS_KEEP_BYTES = 64 << 10,
     INPUT_REST_BYTES = 1 << 16
 };
-
-/* How long an accepted connection may say nothing before libfcgi drops it. A web server that has just
- * connected thousands of requests needs a while to write them all; 2 s, the default, is too short (seen with
- * 8,000). */
-#define FIRST_BYTE_MS "15000"
 
 struct fastcgi_thread {
     struct fastcgi *front;
@@ -57,6 +57,7 @@ struct fastcgi {
     dev_t device; /* of our socket's file, so that a successor's is not removed */
     ino_t inode;
     atomic_bool stopping;
+    struct fastcgi_turn *writes;
     int thread_count;
     struct fastcgi_thread threads[];
 };
@@ -157,21 +158,70 @@ static void serve(struct fastcgi_thread *thread, FCGX_Request *raw)
     arena_reset(thread->route.arena);
 }
 
+/* The next connection; -1 with errno. Only here may the signal that ends the thread reach it, so that it cuts no
+ * request that was accepted. */
+static int accept_connection(struct fastcgi *front, const sigset_t *interrupt)
+{
+    int fd = -1;
+    pthread_sigmask(SIG_UNBLOCK, interrupt, NULL);
+    if (!atomic_load(&front->stopping) || front->own_socket)
+        fd = accept4(front->socket, NULL, NULL, SOCK_CLOEXEC);
+    int reason = errno;
+    pthread_sigmask(SIG_BLOCK, interrupt, NULL);
+    errno = reason;
+    return fd;
+}
+
+/* False: there is no request, and the connection is closed. */
+static bool begin_request(FCGX_Request *request, int fd)
+{
+    struct pollfd first = {.fd = fd, .events = POLLIN};
+    if (poll(&first, 1, FIRST_BYTE_MS) == 1)
+        return fastcgi_begin(request, fd);
+    close(fd);
+    return false;
+}
+
+/* Serves a request, or leaves it to a thread that is at a write already; then the writes that wait. */
+static void serve_in_turn(struct fastcgi_thread *thread, FCGX_Request *request)
+{
+    struct fastcgi_turn *writes = thread->front->writes;
+    bool is_write = fastcgi_turn_needed(request);
+    if (is_write && !fastcgi_turn_enter(writes, request))
+        return;
+    for (; request != NULL; request = is_write ? fastcgi_turn_next(writes) : NULL) {
+        serve(thread, request);
+        free(request);
+    }
+}
+
+/* On the heap, since another thread may serve it and libfcgi's streams point back at it. */
+static void serve_connection(struct fastcgi_thread *thread, int fd)
+{
+    FCGX_Request *request = malloc(sizeof *request);
+    if (request == NULL)
+        close(fd);
+    else if (begin_request(request, fd))
+        serve_in_turn(thread, request);
+    else
+        free(request);
+}
+
 static void *accept_requests(void *context)
 {
     struct fastcgi_thread *thread = context;
-    while (!atomic_load(&thread->front->stopping) || thread->front->own_socket) {
-        FCGX_Request request;
-        FCGX_InitRequest(&request, thread->front->socket, FCGI_FAIL_ACCEPT_ON_INTR);
-        if (FCGX_Accept_r(&request) == 0) {
-            serve(thread, &request);
-            continue;
-        }
-        FCGX_Free(&request, 1);
-        if (atomic_load(&thread->front->stopping))
+    sigset_t interrupt;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGUSR2);
+    for (;;) {
+        int fd = accept_connection(thread->front, &interrupt);
+        if (fd >= 0) {
+            serve_connection(thread, fd);
+        } else if (atomic_load(&thread->front->stopping)) {
             break;
-        if (errno != EINTR) /* out of descriptors, mostly: wait until some are back */
+        } else if (errno != EINTR) { /* out of descriptors, mostly: wait until some are back */
             nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+        }
     }
     atomic_store(&thread->done, true);
     return NULL;
@@ -242,8 +292,12 @@ enum result fastcgi_start(struct app *app, struct fastcgi **out, struct error *e
     if (front == NULL)
         return error_set(error, RESULT_FAILED, "no memory for %d threads", count);
     front->app = app;
+    front->writes = fastcgi_turn_create(count / 2);
+    if (front->writes == NULL) {
+        free(front);
+        return error_set(error, RESULT_FAILED, "no memory for waiting writes");
+    }
     setenv("LIBFCGI_OS_CLOSE_POLL_TIMEOUT", "0", 1);
-    setenv("LIBFCGI_IS_AF_UNIX_KEEPER_POLL_TIMEOUT", FIRST_BYTE_MS, 1);
     FCGX_Init();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGUSR1, SIG_IGN);
@@ -252,6 +306,7 @@ enum result fastcgi_start(struct app *app, struct fastcgi **out, struct error *e
     if (app->config->listen[0] != '\0') {
         enum result result = listen_on(front, app->config->listen, error);
         if (result != RESULT_OK) {
+            fastcgi_turn_destroy(front->writes);
             free(front);
             return result;
         }
@@ -270,10 +325,18 @@ enum result fastcgi_start(struct app *app, struct fastcgi **out, struct error *e
     return error_set(error, RESULT_FAILED, "could not start %d threads", count);
 }
 
+void fastcgi_quit(struct fastcgi *front)
+{
+    if (atomic_exchange(&front->stopping, true))
+        return;
+    stop_listening(front);
+    for (int t = 0; t < front->thread_count; t++)
+        pthread_kill(front->threads[t].id, SIGUSR2);
+}
+
 void fastcgi_stop(struct fastcgi *front)
 {
-    stop_listening(front);
-    atomic_store(&front->stopping, true);
+    fastcgi_quit(front);
     for (int t = 0; t < front->thread_count; t++) {
         /* A signal may come just before accept() is entered: again, until the thread has seen it. */
         while (!atomic_load(&front->threads[t].done)) {
@@ -289,5 +352,6 @@ void fastcgi_stop(struct fastcgi *front)
     }
     if (front->own_socket)
         close(front->socket);
+    fastcgi_turn_destroy(front->writes);
     free(front);
 }

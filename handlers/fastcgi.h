@@ -12,6 +12,8 @@
 struct fastcgi;
 /* Listens and starts config->threads threads. */
 enum result fastcgi_start(struct app *app, struct fastcgi **front, struct error *error) MUST_CHECK;
+/* Idle threads take no more requests: a successor on the same socket gets them. Does not wait. */
+void fastcgi_quit(struct fastcgi *front);
 /* No more requests are taken (of a socket of our own, those that wait in its backlog are still answered);
  * returns when all threads are done. */
 void fastcgi_stop(struct fastcgi *front);

@@ -116,7 +116,7 @@ static enum result open_app(struct process *process, struct error *error)
         return RESULT_INVALID;
     app->readers = db_pool_create(&settings, readers > 0 ? readers : 1);
     app->writers = db_pool_create(&settings, writers > 0 ? writers : 1);
-    app->throttle = throttle_create();
+    app->throttle = throttle_create(process->is_cgi);
     app->metrics = process->is_cgi ? NULL : metrics_create("api");
     process->chores = arena_create(CHORES_ARENA_BYTES);
     if (app->readers == NULL || app->writers == NULL || app->throttle == NULL || process->chores == NULL)
@@ -220,6 +220,7 @@ static int run_fastcgi(struct process *process)
              LOG_INT("waiters_max", process->config.waiters_max));
     int status = wait_for_end(process, &signals);
     log_info("stopping", LOG_INT("parked", park_count(process->app.park, PARK_POLL)));
+    fastcgi_quit(front);
     park_stop(process->app.park);
     fastcgi_stop(front);
     flush_metrics(process, true);

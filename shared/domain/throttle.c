@@ -27,6 +27,7 @@ struct stripe {
 struct throttle {
     uint64_t seed;
     atomic_int share;
+    bool exact;
     struct stripe stripes[STRIPES];
 };
 
@@ -37,17 +38,19 @@ static struct redis_script settle_script = {
            "local rate = tonumber(ARGV[1]) "
            "local v = redis.call('HMGET', KEYS[1], 'n', 't') "
            "local n = rate if v[1] then n = math.min(rate, v[1] + (now - v[2]) * rate / 1000) end "
+           "if ARGV[3] == '1' and n < tonumber(ARGV[2]) then return -1 end "
            "n = math.max(n - ARGV[2], -rate) "
            "redis.call('HSET', KEYS[1], 'n', n, 't', now) redis.call('PEXPIRE', KEYS[1], 3000) "
            "return math.floor(n * 1000)"};
 
-struct throttle *throttle_create(void)
+struct throttle *throttle_create(bool exact)
 {
     struct throttle *throttle = calloc(1, sizeof *throttle);
     if (throttle == NULL)
         return NULL;
     throttle->seed = ((uint64_t)clock_jitter(UINT32_MAX) << 32) | clock_jitter(UINT32_MAX);
     throttle->share = 1;
+    throttle->exact = exact;
     for (int i = 0; i < STRIPES; i++)
         pthread_mutex_init(&throttle->stripes[i].lock, NULL);
     return throttle;
@@ -107,16 +110,17 @@ static void bucket_fill(struct bucket *bucket, float rate, int64_t now_ms)
 }
 
 /* What Redis says is left, in tokens; false without Redis. Done outside of any lock. */
-static bool settle(struct redis *redis, struct arena *arena, int tenant, struct str name, int rate, int spent,
-                   float *left)
+static bool settle(struct redis *redis, struct arena *arena, int tenant, struct str name, int rate,
+                   bool exact, int spent, float *left)
 {
     const char *key = arena_printf(arena, "t:{%d:" STR_FMT "}", tenant, STR_ARG(name));
     const char *rate_text = arena_printf(arena, "%d", rate), *spent_text = arena_printf(arena, "%d", spent);
-    struct str words[] = {str_from(key), str_from(rate_text), str_from(spent_text)};
+    struct str words[] = {str_from(key), str_from(rate_text), str_from(spent_text),
+                          exact ? STR("1") : STR("0")};
     struct redis_reply **replies;
     int count;
     if (redis == NULL || arena_failed(arena) ||
-        redis_queue_script(redis, &settle_script, 1, 3, words) != RESULT_OK ||
+        redis_queue_script(redis, &settle_script, 1, 4, words) != RESULT_OK ||
         redis_finish(redis, arena, &replies, &count, NULL) != RESULT_OK || count != 1 ||
         redis_kind(replies[0]) != REDIS_INT)
         return false;
@@ -150,7 +154,7 @@ static int spend(struct throttle *throttle, struct stripe *stripe, uint64_t hash
         bucket->unsettled = 0; /* since then it has filled up everywhere */
     bucket_fill(bucket, own_rate < 1 ? 1 : own_rate, now_ms);
     bool allowed = bucket->tokens >= 1;
-    int due = 0, slice = rate / SLICES_PER_S > 1 ? rate / SLICES_PER_S : 1;
+    int due = 0, slice = throttle->exact ? 0 : rate / SLICES_PER_S > 1 ? rate / SLICES_PER_S : 1;
     if (allowed) {
         bucket->tokens -= 1;
         if (++bucket->unsettled > slice) {
@@ -175,14 +179,14 @@ struct throttle_answer throttle_take(struct throttle *throttle, struct redis *re
         return answer;
 
     float left = 0;
-    bool answered = settle(redis, arena, tenant, name, rate, due, &left);
+    bool answered = settle(redis, arena, tenant, name, rate, throttle->exact, due, &left);
     pthread_mutex_lock(&stripe->lock);
     struct bucket *bucket = bucket_find(stripe, hash, rate, clock_mono_ms());
     if (bucket != NULL) {
         bucket->alone = !answered;
         if (answered && left < bucket->tokens)
             bucket->tokens = left;
-        answer = answer_from(bucket, true, rate);
+        answer = answer_from(bucket, !answered || left >= 0, rate);
     }
     pthread_mutex_unlock(&stripe->lock);
     return answer;

@@ -22,7 +22,9 @@
 enum { THROTTLE_BUCKETS = 16384 };
 
 struct throttle;
-struct throttle *throttle_create(void) MUST_CHECK; /* NULL if memory ran out */
+/* exact: each token is asked for at once, for a process that lives for one request (CGI). NULL if memory ran
+ * out. */
+struct throttle *throttle_create(bool exact) MUST_CHECK;
 void throttle_destroy(struct throttle *throttle);
 /* How many processes share the work, for times without Redis; at least 1. */
 void throttle_set_share(struct throttle *throttle, int processes);

@@ -108,7 +108,7 @@ static int open_fixture(void **state)
     f->app.config = &f->config;
     f->app.readers = f->app.writers = db_pool_create(&nowhere, 1);
     f->app.auth = auth_create(f->app.readers, f->app.ring);
-    f->app.throttle = throttle_create();
+    f->app.throttle = throttle_create(false);
     f->thread = (struct route_thread){&f->app, arena_create(1 << 22), redis_open("")};
     f->head = BUF_INIT(16384);
     response_open(&f->response, f->thread.arena);

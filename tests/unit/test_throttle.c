@@ -19,7 +19,7 @@ struct fixture {
 static int open_fixture(void **state)
 {
     static struct fixture f;
-    f = (struct fixture){throttle_create(), arena_create(1 << 20)};
+    f = (struct fixture){throttle_create(false), arena_create(1 << 20)};
     *state = &f;
     return f.throttle == NULL || f.arena == NULL;
 }

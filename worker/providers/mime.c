@@ -7,7 +7,7 @@
 enum {
     LINE_MAX = 76,        /* of encoded text, RFC 2045 section 6.7 */
     PLAIN_HEADER_MAX = 60, /* what needs no folding even after a long header name */
-    WORD_BYTES_MAX = 42   /* in an encoded word: 42 bytes are 56 of base64, with the rest below 75 */
+    WORD_BYTES_MAX = 39    /* in an encoded word: 64 characters, which fit on a line after "Subject: " */
 };
 
 /* ---- headers ---- */
@@ -151,7 +151,7 @@ void mime_write(struct buf *out, const struct mime_message *m)
     buf_printf(out, "Message-ID: <" STR_FMT ">\r\n", STR_ARG(m->message_id));
     buf_add_text(out, "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n");
     /* "=_" cannot occur in quoted-printable text, so no part can hold its boundary */
-    buf_printf(out, "Content-Type: multipart/alternative; boundary=\"=_" STR_FMT "\"\r\n\r\n", STR_ARG(m->boundary));
+    buf_printf(out, "Content-Type: multipart/alternative;\r\n boundary=\"=_" STR_FMT "\"\r\n\r\n", STR_ARG(m->boundary));
     write_part(out, m->boundary, "text/plain", m->text);
     write_part(out, m->boundary, "text/html", m->html);
     buf_printf(out, "--=_" STR_FMT "--\r\n", STR_ARG(m->boundary));

@@ -31,8 +31,8 @@ struct throttle {
     struct stripe stripes[STRIPES];
 };
 
-/* KEYS[1] bucket; ARGV rate, tokens spent elsewhere. Returns what is left in thousandths. The clock is
- * Redis's own. */
+/* KEYS[1] bucket; ARGV rate, tokens that this process spent, '1' if they are not to be spent unless they are
+ * there. Returns what is left, in thousandths. The clock is Redis's own. */
 static struct redis_script settle_script = {
     .lua = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000) "
            "local rate = tonumber(ARGV[1]) "

@@ -143,6 +143,7 @@ static bool set_once(struct http_transfer *t)
         return true;
     }
     SET(CURLOPT_UPLOAD, 1L);
+    SET(CURLOPT_SASL_IR, 1L); /* the login in the AUTH command itself (RFC 4954 section 4): a round trip less */
     SET(CURLOPT_READFUNCTION, on_read);
     SET(CURLOPT_READDATA, t);
     return true;

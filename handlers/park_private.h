@@ -90,6 +90,7 @@ struct park {
     /* the reader's own */
     size_t sweep_bucket;
     int64_t sweep_next_ms;
+    unsigned sweep_round;
 };
 
 /* ---- park.c; all with the lock held ---- */

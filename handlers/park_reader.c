@@ -14,6 +14,7 @@
 enum {
     WANTS_MAX = 64,       /* feeds and places read in one round trip */
     PLACES_PER_FEED = 16, /* the rest in the next batch */
+    ROUNDS_PER_SWEEP = 5, /* credentials are looked at in each round, in memory; feeds once, in PostgreSQL */
     SWEEP_CHUNK = 500,    /* nodes looked at between two batches */
     READER_ARENA_BYTES = 256 << 20,
     SLICE_PAUSE_NS = 15000000,
@@ -253,7 +254,8 @@ static void chunk_add(struct reader *reader, struct chunk *chunk, const struct p
 {
     struct str key = {node->key, node->key_bytes};
     if (node->key[0] != PARK_USER_MARK) {
-        if (chunk->want_count < SWEEP_CHUNK)
+        bool feeds_too = reader->park->sweep_round % ROUNDS_PER_SWEEP == 0;
+        if (feeds_too && chunk->want_count < SWEEP_CHUNK)
             chunk->wants[chunk->want_count++] =
                 (struct feed_want){.tenant = node->tenant, .key = arena_str(reader->arena, key)};
         return;
@@ -277,7 +279,8 @@ static void chunk_fill(struct reader *reader, struct chunk *chunk)
     }
     if (park->sweep_bucket >= park->node_buckets) {
         park->sweep_bucket = 0;
-        park->sweep_next_ms = clock_mono_ms() + park->settings.sweep_ms;
+        park->sweep_round++;
+        park->sweep_next_ms = clock_mono_ms() + park->settings.sweep_ms / ROUNDS_PER_SWEEP;
     }
 }
 
@@ -379,7 +382,7 @@ void *park_reader_run(void *context)
     reader->arena = arena;
     park_writer_open(&reader->writer, park);
     pthread_mutex_lock(&park->lock);
-    park->sweep_next_ms = clock_mono_ms() + park->settings.sweep_ms;
+    park->sweep_next_ms = clock_mono_ms() + park->settings.sweep_ms / ROUNDS_PER_SWEEP;
     while (!park->hub_done) {
         int64_t now_ms = clock_mono_ms();
         int pause_ms = take_batch(reader, now_ms);

@@ -16,7 +16,7 @@ enum {
     CACHE_WAYS = 8,
     CACHE_LOCKS = 64,
     WITHDRAWN_MAX = 4096,
-    WITHDRAWN_ASK_US = 4000000,
+    WITHDRAWN_ASK_US = 3500000, /* with the second between two looks at who waits: below 5 s */
     WITHDRAWN_RETRY_US = 1000000,
     WITHDRAWN_WINDOW_S = 150 /* longer than anything is remembered, plus a transaction that commits late */
 };

@@ -8,7 +8,7 @@
 
 enum {
     AUTH_REMEMBER_US = 60000000,     /* a verified user token */
-    AUTH_KEY_REMEMBER_US = 5000000,  /* a verified app key, an issuer, an origin */
+    AUTH_KEY_REMEMBER_US = 3500000,   /* a verified app key, an issuer, an origin */
     AUTH_LEEWAY_S = 60,              /* clocks of issuers differ by so much at most */
     AUTH_ISSUER_BYTES = 128,         /* of an issuer's name */
     AUTH_POOL_WAIT_MS = 1000

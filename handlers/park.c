@@ -1,7 +1,7 @@
 /*
- * The table of waiters, and what request threads do with it. Nodes are feeds and users in one hash table; a
- * waiter hangs on its user's node and on one node for each of its feeds, on a timer wheel, and in an array by
- * descriptor. Memory is one block per waiter and one per node, allocated to size.
+ * What request threads do with the table of waiters: register, commit, cancel; and its life. A waiter hangs
+ * on its user's node and on one node for each of its feeds, is one block of memory allocated to size, and
+ * belongs to whoever took it out of the table.
  */
 #include "handlers/park.h"
 #include "core/clock.h"
@@ -15,121 +15,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { NODE_BUCKETS_FIRST = 64, FDS_FIRST = 64, THREAD_STACK_BYTES = 256 << 10, JITTER_PART = 10 };
-
-/* ---- nodes ---- */
-
-static uint64_t node_hash(int tenant, struct str key)
-{
-    uint64_t hash = 0xcbf29ce484222325ULL ^ (uint64_t)(uint32_t)tenant;
-    for (size_t i = 0; i < key.bytes; i++)
-        hash = (hash ^ (unsigned char)key.data[i]) * 0x100000001b3ULL;
-    return hash ^ (hash >> 29);
-}
-
-struct park_node *park_node_find(struct park *park, int tenant, struct str key)
-{
-    uint64_t hash = node_hash(tenant, key);
-    struct park_node *node = park->nodes[hash & (park->node_buckets - 1)];
-    while (node != NULL && (node->hash != hash || node->tenant != tenant || node->key_bytes != key.bytes ||
-                            memcmp(node->key, key.data, key.bytes) != 0))
-        node = node->next;
-    return node;
-}
-
-/* Twice as many buckets when there is a node for each. Without memory the chains just get longer. */
-static void nodes_grow(struct park *park)
-{
-    size_t buckets = park->node_buckets * 2;
-    struct park_node **nodes = calloc(buckets, sizeof *nodes);
-    if (nodes == NULL)
-        return;
-    for (size_t b = 0; b < park->node_buckets; b++)
-        for (struct park_node *node = park->nodes[b], *next; node != NULL; node = next) {
-            next = node->next;
-            node->next = nodes[node->hash & (buckets - 1)];
-            nodes[node->hash & (buckets - 1)] = node;
-        }
-    free(park->nodes);
-    park->nodes = nodes;
-    park->node_buckets = buckets;
-}
-
-static struct park_node *node_make(struct park *park, int tenant, struct str key)
-{
-    struct park_node *node = park_node_find(park, tenant, key);
-    if (node != NULL)
-        return node;
-    if (park->node_count >= park->node_buckets)
-        nodes_grow(park);
-    node = calloc(1, sizeof *node + key.bytes + 1);
-    if (node == NULL)
-        return NULL;
-    node->hash = node_hash(tenant, key);
-    node->tenant = tenant;
-    node->key_bytes = (unsigned short)key.bytes;
-    memcpy(node->key, key.data, key.bytes);
-    struct park_node **bucket = &park->nodes[node->hash & (park->node_buckets - 1)];
-    node->next = *bucket;
-    *bucket = node;
-    park->node_count++;
-    return node;
-}
-
-void park_node_release(struct park *park, struct park_node *node)
-{
-    if (node->links != NULL || node->queued || node->reading)
-        return;
-    struct park_node **at = &park->nodes[node->hash & (park->node_buckets - 1)];
-    while (*at != node)
-        at = &(*at)->next;
-    *at = node->next;
-    park->node_count--;
-    free(node);
-}
-
-void park_node_queue(struct park *park, struct park_node *node)
-{
-    if (node->queued)
-        return;
-    node->queued = true;
-    node->queue_next = NULL;
-    *park->queue_end = node;
-    park->queue_end = &node->queue_next;
-    pthread_cond_signal(&park->work);
-}
-
-struct park_node *park_node_dequeue(struct park *park)
-{
-    struct park_node *node = park->queue;
-    if (node == NULL)
-        return NULL;
-    park->queue = node->queue_next;
-    if (park->queue == NULL)
-        park->queue_end = &park->queue;
-    node->queued = false;
-    return node;
-}
-
-bool park_link_is_behind(const struct park_link *link)
-{
-    const struct feed_place *wake = &link->node->wake;
-    return wake->rev > 0 && (link->place.epoch != wake->epoch || link->place.rev < wake->rev);
-}
-
-void park_node_wake(struct park *park, struct park_node *node, struct feed_place place, int64_t now_us)
-{
-    if (place.epoch != node->wake.epoch || place.rev > node->wake.rev)
-        node->wake = place;
-    bool behind = false;
-    for (struct park_link *link = node->links; link != NULL && !behind; link = link->next)
-        behind = link->waiter->state != WAITER_REGISTERED && park_link_is_behind(link);
-    if (!behind)
-        return;
-    if (!node->queued)
-        node->woken_us = now_us;
-    park_node_queue(park, node);
-}
+enum { NODE_BUCKETS_FIRST = 64, THREAD_STACK_BYTES = 256 << 10, JITTER_PART = 10 };
 
 void park_wake(struct park *park, const struct feed_wake *wake)
 {
@@ -138,86 +24,6 @@ void park_wake(struct park *park, const struct feed_wake *wake)
     if (node != NULL)
         park_node_wake(park, node, wake->place, clock_now_us());
     pthread_mutex_unlock(&park->lock);
-}
-
-/* ---- links, timers, descriptors ---- */
-
-static void link_add(struct park_link *link, struct park_node *node, struct waiter *waiter)
-{
-    link->node = node;
-    link->waiter = waiter;
-    link->next = node->links;
-    link->link_to_this = &node->links;
-    if (node->links != NULL)
-        node->links->link_to_this = &link->next;
-    node->links = link;
-    node->count++;
-}
-
-static void link_remove(struct park *park, struct park_link *link)
-{
-    if (link->node == NULL)
-        return;
-    *link->link_to_this = link->next;
-    if (link->next != NULL)
-        link->next->link_to_this = link->link_to_this;
-    link->node->count--;
-    park_node_release(park, link->node);
-    link->node = NULL;
-}
-
-void park_timer_clear(struct waiter *waiter)
-{
-    if (waiter->timer_link == NULL)
-        return;
-    *waiter->timer_link = waiter->timer_next;
-    if (waiter->timer_next != NULL)
-        waiter->timer_next->timer_link = waiter->timer_link;
-    waiter->timer_link = NULL;
-}
-
-void park_timer_set(struct park *park, struct waiter *waiter, int64_t due_ms)
-{
-    park_timer_clear(waiter);
-    waiter->due_ms = due_ms;
-    if (due_ms <= park->wheel_ms)
-        due_ms = park->wheel_ms + WHEEL_TICK_MS;
-    struct waiter **slot = &park->wheel[due_ms / WHEEL_TICK_MS % WHEEL_SLOTS];
-    waiter->timer_next = *slot;
-    waiter->timer_link = slot;
-    if (*slot != NULL)
-        (*slot)->timer_link = &waiter->timer_next;
-    *slot = waiter;
-}
-
-static bool fds_fit(struct park *park, int fd)
-{
-    int count = park->by_fd_count > 0 ? park->by_fd_count : FDS_FIRST;
-    while (count <= fd)
-        count *= 2;
-    if (count == park->by_fd_count)
-        return true;
-    struct waiter **by_fd = realloc(park->by_fd, (size_t)count * sizeof *by_fd);
-    if (by_fd == NULL)
-        return false;
-    memset(by_fd + park->by_fd_count, 0, (size_t)(count - park->by_fd_count) * sizeof *by_fd);
-    park->by_fd = by_fd;
-    park->by_fd_count = count;
-    return true;
-}
-
-bool park_watch(struct park *park, struct waiter *waiter)
-{
-    struct epoll_event event = {
-        .events = EPOLLRDHUP | (waiter->state == WAITER_UNSENT ? (uint32_t)EPOLLOUT : 0),
-        .data.u64 = (uint64_t)waiter->fd,
-    };
-    if (!fds_fit(park, waiter->fd) ||
-        (epoll_ctl(park->epoll_fd, EPOLL_CTL_ADD, waiter->fd, &event) != 0 &&
-         (errno != EEXIST || epoll_ctl(park->epoll_fd, EPOLL_CTL_MOD, waiter->fd, &event) != 0)))
-        return false;
-    park->by_fd[waiter->fd] = waiter;
-    return true;
 }
 
 /* ---- waiters ---- */
@@ -261,10 +67,10 @@ void park_take(struct park *park, struct waiter *waiter)
     if (waiter->fd >= 0 && waiter->fd < park->by_fd_count && park->by_fd[waiter->fd] == waiter)
         park->by_fd[waiter->fd] = NULL;
     for (int i = 0; i < waiter->feed_count; i++)
-        link_remove(park, &waiter->feeds[i]);
+        park_link_remove(park, &waiter->feeds[i]);
     if (waiter->user.node != NULL)
         park->counts[waiter->kind]--;
-    link_remove(park, &waiter->user);
+    park_link_remove(park, &waiter->user);
     waiter->state = WAITER_TAKEN;
 }
 
@@ -297,18 +103,18 @@ static struct waiter *waiter_make(const struct park_wait *wait)
 static bool waiter_hang(struct park *park, struct waiter *waiter, const struct park_wait *wait,
                         struct str user_key)
 {
-    struct park_node *node = node_make(park, wait->identity->tenant, user_key);
+    struct park_node *node = park_node_make(park, wait->identity->tenant, user_key);
     if (node == NULL)
         return false;
-    link_add(&waiter->user, node, waiter);
+    park_link_add(&waiter->user, node, waiter);
     park->counts[waiter->kind]++;
     for (int i = 0; i < wait->feed_count; i++) {
-        node = node_make(park, wait->identity->tenant, wait->feeds[i].key);
+        node = park_node_make(park, wait->identity->tenant, wait->feeds[i].key);
         if (node == NULL)
             return false;
         waiter->feeds[i].name = wait->feeds[i].name;
         waiter->feeds[i].place = wait->feeds[i].place;
-        link_add(&waiter->feeds[i], node, waiter);
+        park_link_add(&waiter->feeds[i], node, waiter);
     }
     return true;
 }
@@ -332,49 +138,58 @@ static struct waiter *find_superseded(struct park_node *user, const struct park_
     return found;
 }
 
+/* With the lock held. *superseded: a waiter that was taken because of this one, to be answered by the caller.
+ */
+static enum park_register admit(struct park *park, struct waiter *waiter, const struct park_wait *wait,
+                                struct str user_key, struct waiter **superseded)
+{
+    struct park_node *user = park_node_find(park, wait->identity->tenant, user_key);
+    struct waiter *older = find_superseded(user, wait);
+    int user_count = user != NULL ? user->count : 0;
+    if (older != NULL) {
+        user_count--;
+        older->superseded = true; /* its own thread or the reader may be about to answer it */
+        if (older->state == WAITER_PARKED) {
+            park_take(park, older);
+            *superseded = older;
+        }
+    }
+    if (park->stopping)
+        return PARK_STOPPING;
+    if (park->counts[PARK_POLL] + park->counts[PARK_STREAM] >= park->settings.waiters_max)
+        return PARK_FULL;
+    if (user_count >= LIMIT_WAITERS_PER_USER)
+        return PARK_USER_FULL;
+    return waiter_hang(park, waiter, wait, user_key) ? PARK_REGISTERED : PARK_STOPPING;
+}
+
+static void answer_superseded(struct park *park, struct waiter *waiter)
+{
+    struct park_writer writer;
+    park_writer_open(&writer, park);
+    park_answer(&writer, waiter, END_SUPERSEDED, -1, NULL);
+    park_writer_close(&writer);
+}
+
 enum park_register park_register(struct park *park, const struct park_wait *wait, struct waiter **out)
 {
     char key[2 + sizeof wait->identity->user];
     snprintf(key, sizeof key, "%c%s", PARK_USER_MARK, wait->identity->user);
-    struct waiter *waiter = waiter_make(wait);
+    struct waiter *waiter = waiter_make(wait), *superseded = NULL;
+    *out = NULL;
     if (waiter == NULL)
         return PARK_STOPPING;
     pthread_mutex_lock(&park->lock);
-    struct park_node *user = park_node_find(park, wait->identity->tenant, str_from(key));
-    struct waiter *older = find_superseded(user, wait);
-    int user_count = user != NULL ? user->count : 0;
-    enum park_register verdict = PARK_REGISTERED;
-    if (older != NULL && older->state == WAITER_PARKED) {
-        park_take(park, older);
-        user_count--;
-    } else if (older != NULL) {
-        older->superseded = true; /* its own thread or the reader answers it in a moment */
-        older = NULL;
-        user_count--;
-    }
-    if (park->stopping)
-        verdict = PARK_STOPPING;
-    else if (park->counts[PARK_POLL] + park->counts[PARK_STREAM] >= park->settings.waiters_max)
-        verdict = PARK_FULL;
-    else if (user_count >= LIMIT_WAITERS_PER_USER)
-        verdict = PARK_USER_FULL;
-    else if (!waiter_hang(park, waiter, wait, str_from(key)))
-        verdict = PARK_STOPPING;
+    enum park_register verdict = admit(park, waiter, wait, str_from(key), &superseded);
     if (verdict != PARK_REGISTERED)
         park_take(park, waiter);
     pthread_mutex_unlock(&park->lock);
-
-    if (older != NULL) {
-        struct park_writer writer;
-        park_writer_open(&writer, park);
-        park_answer(&writer, older, END_SUPERSEDED, -1, NULL);
-        park_writer_close(&writer);
-    }
-    if (verdict != PARK_REGISTERED) {
+    if (superseded != NULL)
+        answer_superseded(park, superseded);
+    if (verdict == PARK_REGISTERED)
+        *out = waiter;
+    else
         waiter_free(waiter);
-        waiter = NULL;
-    }
-    *out = waiter;
     return verdict;
 }
 

@@ -1,8 +1,9 @@
 #ifndef BELFRY_HANDLERS_PARK_PRIVATE_H
 #define BELFRY_HANDLERS_PARK_PRIVATE_H
 /*
- * What the files of the park share: park.c (the table, and the calls of request threads), park_hub.c (wakes,
- * deadlines, hang-ups), park_reader.c (reading and the sweep), park_answer.c (bytes).
+ * What the files of the park share: park_table.c (nodes, links, timers), park.c (the calls of request
+ * threads), park_hub.c (wakes, deadlines, hang-ups), park_reader.c (reading and the sweep), park_answer.c
+ * (bytes).
  *
  * One mutex guards everything here; nobody reads, writes or waits while holding it. A waiter that was taken
  * out of the table (park_take) belongs to the thread that took it.
@@ -93,7 +94,11 @@ struct park {
     unsigned sweep_round;
 };
 
-/* ---- park.c; all with the lock held ---- */
+/* ---- park_table.c and park.c; all with the lock held ---- */
+struct park_node *park_node_make(struct park *park, int tenant,
+                                 struct str key); /* the one that is there, or a new one */
+void park_link_add(struct park_link *link, struct park_node *node, struct waiter *waiter);
+void park_link_remove(struct park *park, struct park_link *link); /* frees the node if it was the last */
 struct park_node *park_node_find(struct park *park, int tenant, struct str key);
 void park_node_queue(struct park *park, struct park_node *node);
 struct park_node *park_node_dequeue(struct park *park);            /* NULL: empty. Clears queued */

@@ -216,18 +216,10 @@ static void answer_group(struct reader *reader, struct waiter *taken, const stru
                         (double)(clock_now_us() - group->woken_us) / 1e6);
 }
 
-static void read_batch(struct reader *reader)
+static void answer_batch(struct reader *reader, const struct feed_delta *deltas)
 {
     struct park *park = reader->park;
-    struct error error = {0};
-    struct feed_delta *deltas = arena_array(reader->arena, (size_t)reader->count, sizeof *deltas);
-    enum result result = deltas == NULL
-                             ? error_set(&error, RESULT_FAILED, "no memory to read feeds")
-                             : park->settings.reader.read(park->settings.reader.context, reader->wants,
-                                                          reader->count, reader->arena, deltas, &error);
-    if (result != RESULT_OK) /* the next sweep finds them behind again */
-        log_failure(reader, "could not read feeds that were woken", &error);
-    for (int g = 0; result == RESULT_OK && g < reader->count; g++) {
+    for (int g = 0; g < reader->count; g++) {
         pthread_mutex_lock(&park->lock);
         note_life(&reader->groups[g], &deltas[g]);
         struct waiter *taken = take_group(reader, &reader->groups[g], &deltas[g]);
@@ -235,9 +227,21 @@ static void read_batch(struct reader *reader)
         answer_group(reader, taken, &reader->groups[g], &deltas[g]);
     }
     reader->writer.last_delta = NULL; /* deltas go with the arena */
-    pthread_mutex_lock(&park->lock);
+}
+
+static void read_batch(struct reader *reader)
+{
+    const struct park_reader *source = &reader->park->settings.reader;
+    struct error error = {.text = "no memory"};
+    struct feed_delta *deltas = arena_array(reader->arena, (size_t)reader->count, sizeof *deltas);
+    if (deltas != NULL && source->read(source->context, reader->wants, reader->count, reader->arena, deltas,
+                                       &error) == RESULT_OK)
+        answer_batch(reader, deltas);
+    else /* the next sweep finds them behind again */
+        log_failure(reader, "could not read feeds that were woken", &error);
+    pthread_mutex_lock(&reader->park->lock);
     let_nodes_go(reader);
-    pthread_mutex_unlock(&park->lock);
+    pthread_mutex_unlock(&reader->park->lock);
     arena_reset(reader->arena);
 }
 
@@ -287,15 +291,13 @@ static void chunk_fill(struct reader *reader, struct chunk *chunk)
 static void sweep_feeds(struct reader *reader, const struct chunk *chunk)
 {
     struct park *park = reader->park;
-    struct error error = {0};
+    const struct park_reader *source = &park->settings.reader;
+    struct error error = {.text = "no memory"};
     if (chunk->want_count == 0)
         return;
     struct feed_place *places = arena_array(reader->arena, (size_t)chunk->want_count, sizeof *places);
-    enum result result = places == NULL
-                             ? error_set(&error, RESULT_FAILED, "no memory to sweep feeds")
-                             : park->settings.reader.revs(park->settings.reader.context, chunk->wants,
-                                                          chunk->want_count, reader->arena, places, &error);
-    if (result != RESULT_OK) {
+    if (places == NULL || source->revs(source->context, chunk->wants, chunk->want_count, reader->arena,
+                                       places, &error) != RESULT_OK) {
         log_failure(reader, "could not sweep feeds that are waited on", &error);
         return;
     }

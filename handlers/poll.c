@@ -35,7 +35,7 @@ const struct field poll_query[] = {
     [POLL_CURSOR] = POLL_CURSOR_FIELD,
     [POLL_WAIT] = {"wait", FIELD_INT, .least = 0, .most = WAIT_S_MAX},
     [POLL_CLIENT] = {"client", FIELD_WORD, .check = is_client, .rule = "must be 1 to 64 of A-Z a-z 0-9 _ -"},
-    {NULL}};
+    {.name = NULL}};
 
 /* A name for the answer that depends on what it shows: where the feeds are, and from where it tells. */
 static void write_tag(const struct poll_feeds *feeds, const struct feed_place *from, char tag[20])
@@ -62,7 +62,7 @@ static enum result answer(struct call *call, struct poll_feeds *feeds, bool refu
 
 static enum result answer_now(struct call *call, struct poll_feeds *feeds, bool refused, bool may_revalidate)
 {
-    struct feed_place from[PARK_FEEDS_MAX];
+    struct feed_place from[PARK_FEEDS_MAX] = {{0}};
     for (int i = 0; i < feeds->count; i++)
         from[i] = feeds->feeds[i].place;
     enum result result = poll_feeds_read(call, feeds);

@@ -256,7 +256,7 @@ static bool read_body(struct call *call, request_reader *reader, void *connectio
         answer_result(call, error_set(&call->error, RESULT_FAILED, "no memory for a body's fields"));
         return false;
     }
-    static const struct field nothing[] = {{NULL}};
+    static const struct field nothing[] = {{.name = NULL}};
     fields_read(route->body != NULL ? route->body : nothing, call->tree, STR(""), &call->faults, call->body);
     return true;
 }
@@ -307,7 +307,8 @@ static void answer_unavailable(struct call *call, enum result result)
         log_debug("a request could not be done now", LOG_TEXT("error", call->error.text));
     response_header_int(call->response, "Retry-After", RETRY_AFTER_S);
     response_problem(call->response, PROBLEM_UNAVAILABLE, NULL, "%s",
-                     result == RESULT_OFFLINE ? "What this needs cannot be reached for the moment." : call->error.text);
+                     result == RESULT_OFFLINE ? "What this needs cannot be reached for the moment."
+                                              : call->error.text);
 }
 
 static void answer_result(struct call *call, enum result result)

@@ -19,11 +19,11 @@ const struct field stream_query[] = {
     [STREAM_FEEDS] = POLL_FEEDS_FIELD,
     [STREAM_CURSOR] = POLL_CURSOR_FIELD,
     [STREAM_TICKET] = {"ticket", FIELD_TEXT, .least = 1, .most = TICKET_BYTES_MAX},
-    {NULL}};
+    {.name = NULL}};
 
 enum { TICKET_FEEDS };
 const struct field stream_ticket_fields[] = {
-    [TICKET_FEEDS] = {"feeds", FIELD_ARRAY, .least = 1, .most = PARK_FEEDS_MAX}, {NULL}};
+    [TICKET_FEEDS] = {"feeds", FIELD_ARRAY, .least = 1, .most = PARK_FEEDS_MAX}, {.name = NULL}};
 
 static bool write_output(struct fastcgi_connection connection, struct str a, struct str b)
 {

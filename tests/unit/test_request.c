@@ -209,7 +209,7 @@ static const struct field query_fields[] = {
     [Q_STATE] = {"state", FIELD_CHOICE, .choices = (const char *const[]){"inbox", "unread", NULL},
                  .text = "inbox"},
     [Q_TEXT] = {"q", FIELD_TEXT, .most = 5},
-    {NULL}};
+    {.name = NULL}};
 
 static bool read_query(struct fixture *f, const char *query, struct field_value *values)
 {
@@ -272,7 +272,7 @@ static const struct field body_fields[] = {
     [B_TO] = {"to", FIELD_ARRAY, .least = 1, .most = 2},
     [B_NOTE] = {"note", FIELD_TEXT, FIELD_NULLABLE},
     [B_FLAG] = {"flag", FIELD_BOOL},
-    {NULL}};
+    {.name = NULL}};
 
 static bool read_body(struct fixture *f, const char *text, struct field_value *values)
 {

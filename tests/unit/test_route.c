@@ -55,9 +55,9 @@ static enum result tag(struct call *call)
 }
 
 static const struct field title_field[] = {{"title", FIELD_TEXT, FIELD_REQUIRED, .least = 1, .most = 4},
-                                           {NULL}};
-static const struct field limit_field[] = {{"limit", FIELD_INT, .least = 1, .most = 9}, {NULL}};
-static const struct field ticket_field[] = {{"ticket", FIELD_TEXT, .most = TICKET_BYTES_MAX}, {NULL}};
+                                           {.name = NULL}};
+static const struct field limit_field[] = {{"limit", FIELD_INT, .least = 1, .most = 9}, {.name = NULL}};
+static const struct field ticket_field[] = {{"ticket", FIELD_TEXT, .most = TICKET_BYTES_MAX}, {.name = NULL}};
 
 static const struct route table[] = {
     {METHOD_GET, "/open", ROUTE_ANYONE, .query = limit_field, .run = answer_name},

@@ -49,6 +49,8 @@ static bool set_up(struct http *http, const struct http_settings *settings)
            curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer) == CURLM_OK &&
            curl_multi_setopt(multi, CURLMOPT_TIMERDATA, http) == CURLM_OK &&
            curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, connections) == CURLM_OK &&
+           /* the server's own limit holds; libcurl's of 100 would open a connection for each one above */
+           curl_multi_setopt(multi, CURLMOPT_MAX_CONCURRENT_STREAMS, connections) == CURLM_OK &&
            curl_multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)settings->connections_per_host) ==
                CURLM_OK;
 }
@@ -202,8 +204,8 @@ static void run_timers(struct http *http)
 
 int http_turn(struct http *http)
 {
-    /* twice: what done() started goes out before the caller waits. Handing out comes last, as a transfer may end
-     * inside run_timers() and nothing else would say so */
+    /* twice: what done() started goes out before the caller waits. Handing out comes last, as a transfer may
+     * end inside run_timers() and nothing else would say so */
     for (int round = 0; round < 2; round++) {
         run_timers(http);
         hand_out_ended(http);

@@ -42,7 +42,7 @@ struct http_request {
 
 /* What came back, for classify(). Views are valid during the callback. */
 enum http_failure {
-    HTTP_ANSWERED,         /* status is set */
+    HTTP_ANSWERED,         /* status is set; if the rest of the answer was cut, detail is set too */
     HTTP_NOT_SENT,         /* nothing of the request was written: DNS, connect, TLS */
     HTTP_BAD_CERTIFICATE,  /* verification failed, or no STARTTLS where it is required: configuration */
     HTTP_FORBIDDEN_ADDRESS,/* the connected address is not allowed */
@@ -54,7 +54,7 @@ struct http_answer {
     bool smtp_after_data;  /* the whole message was written: the final dot may be on its way */
     struct str header_block; /* raw lines of the last head, or all SMTP replies of this transfer; at most 32 KiB */
     struct str body;       /* at most HTTP_ANSWER_BYTES_MAX; a longer one is cut there */
-    struct str detail;     /* libcurl's words, without credentials */
+    struct str detail;     /* libcurl's words, without credentials; STR_NONE when all went well */
     int64_t elapsed_us;
 };
 /* The value of a header in the last block, case-insensitive; STR_NONE if absent. */

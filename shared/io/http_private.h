@@ -49,7 +49,6 @@ struct http_transfer {
     size_t body_read;
     bool public_only;
     bool refused;   /* an address was */
-    bool truncated; /* the answer was longer than we keep */
     char *text;     /* URL, headers and addresses, each terminated */
     size_t text_bytes;
     struct curl_slist headers[HTTP_HEADERS_MAX + 2], recipient;

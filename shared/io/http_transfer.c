@@ -29,10 +29,7 @@ static size_t on_answer(char *data, size_t size, size_t count, void *context)
     struct http_transfer *t = context;
     size_t bytes = size * count, room = HTTP_ANSWER_BYTES_MAX - t->answer.bytes;
     buf_add(&t->answer, data, bytes < room ? bytes : room);
-    if (bytes <= room)
-        return bytes;
-    t->truncated = true;
-    return 0; /* ends the transfer: more is of no use */
+    return bytes <= room ? bytes : 0; /* 0 ends the transfer: more is of no use */
 }
 
 static size_t on_header(char *data, size_t size, size_t count, void *context)
@@ -143,7 +140,8 @@ static bool set_once(struct http_transfer *t)
         return true;
     }
     SET(CURLOPT_UPLOAD, 1L);
-    SET(CURLOPT_SASL_IR, 1L); /* the login in the AUTH command itself (RFC 4954 section 4): a round trip less */
+    SET(CURLOPT_SASL_IR,
+        1L); /* the login in the AUTH command itself (RFC 4954 section 4): a round trip less */
     SET(CURLOPT_READFUNCTION, on_read);
     SET(CURLOPT_READDATA, t);
     return true;
@@ -346,7 +344,7 @@ enum result http_transfer_set(struct http_transfer *t, const struct http_request
     t->body = r->body;
     t->body_read = 0;
     t->public_only = r->public_only;
-    t->refused = t->truncated = false;
+    t->refused = false;
     t->error_text[0] = '\0';
     buf_clear(&t->header_block);
     buf_clear(&t->answer);
@@ -392,9 +390,10 @@ static bool was_written(const struct http_transfer *t)
     return info_long(t, CURLINFO_REQUEST_SIZE) > 0;
 }
 
+/* A final status has decided, however the rest of the answer ended: who repeats it then sends twice. */
 static enum http_failure judge(const struct http_transfer *t, CURLcode code, int status)
 {
-    if (code == CURLE_OK || (t->truncated && status > 0) || is_smtp_refusal(t, code, status))
+    if (code == CURLE_OK || (!t->smtp && status >= 200) || is_smtp_refusal(t, code, status))
         return HTTP_ANSWERED;
     if (t->refused && (code == CURLE_COULDNT_CONNECT || code == CURLE_ABORTED_BY_CALLBACK))
         return HTTP_FORBIDDEN_ADDRESS;

@@ -377,11 +377,28 @@ static void a_request_without_an_answer_is_lost(void **state)
     }
 }
 
-static void an_answer_cut_short_is_lost(void **state)
+static void a_status_counts_though_its_body_was_cut(void **state)
 {
     (void)state;
     struct unit_server *server =
         unit_server_start(serve_text, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort");
+    struct http_request r = request_to(server, "/");
+    struct outcome o;
+    r.timeout_ms = 300;
+    transfer(&r, &o);
+    assert_failure(&o, HTTP_ANSWERED);
+    assert_int_equal(o.answer.status, 200);
+    assert_string_equal(o.body, "short");
+    assert_true(strlen(o.detail) > 0);
+    http_destroy(http);
+    http = NULL;
+    unit_server_stop(server);
+}
+
+static void an_interim_status_does_not_count(void **state)
+{
+    (void)state;
+    struct unit_server *server = unit_server_start(serve_text, "HTTP/1.1 103 Early Hints\r\n\r\n");
     struct http_request r = request_to(server, "/");
     struct outcome o;
     r.timeout_ms = 300;
@@ -581,7 +598,8 @@ int main(void)
         TEST(a_long_answer_is_cut),
         TEST(nothing_is_sent_to_a_closed_port),
         TEST(a_request_without_an_answer_is_lost),
-        TEST(an_answer_cut_short_is_lost),
+        TEST(a_status_counts_though_its_body_was_cut),
+        TEST(an_interim_status_does_not_count),
         TEST(destroying_ends_what_runs),
         TEST(a_private_address_is_not_connected_to),
         TEST(a_kept_connection_to_a_private_address_is_not_used),

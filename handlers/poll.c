@@ -37,17 +37,20 @@ const struct field poll_query[] = {
     [POLL_CLIENT] = {"client", FIELD_WORD, .check = is_client, .rule = "must be 1 to 64 of A-Z a-z 0-9 _ -"},
     {.name = NULL}};
 
+static uint64_t mix(uint64_t hash, struct feed_place place)
+{
+    const uint64_t prime = 0x9e3779b97f4a7c15ULL;
+    hash = (hash ^ place.epoch) * prime;
+    hash = (hash ^ hash >> 29 ^ (uint64_t)place.rev) * prime;
+    return hash ^ hash >> 32;
+}
+
 /* A name for the answer that depends on what it shows: where the feeds are, and from where it tells. */
 static void write_tag(const struct poll_feeds *feeds, const struct feed_place *from, char tag[20])
 {
     uint64_t hash = 0xcbf29ce484222325ULL;
-    for (int i = 0; i < feeds->count; i++) {
-        const uint64_t numbers[] = {feeds->feeds[i].place.epoch, (uint64_t)feeds->feeds[i].place.rev,
-                                    from[i].epoch, (uint64_t)from[i].rev};
-        const unsigned char *bytes = (const unsigned char *)numbers;
-        for (size_t b = 0; b < sizeof numbers; b++)
-            hash = (hash ^ bytes[b]) * 0x100000001b3ULL;
-    }
+    for (int i = 0; i < feeds->count; i++)
+        hash = mix(mix(hash, feeds->feeds[i].place), from[i]);
     snprintf(tag, 20, "%016llx", (unsigned long long)hash);
 }
 

@@ -54,6 +54,15 @@ comment on function belfry.login_grant(text) is 'Lets a product''s role call bel
 revoke execute on function belfry.login_grant(text) from public;
 grant execute on function belfry.login_grant(text) to belfry_operator;
 
+-- ---- users are walls too -------------------------------------------------------------------------------------
+
+-- A user's request (snoozing) touches what is due of that user's own notifications only.
+alter policy api on belfry.due
+    using (tenant_id = belfry.tenant() and (belfry.viewer() = '*' or exists (
+        select from belfry.notification n where n.tenant_id = due.tenant_id and n.id = due.notification_id)))
+    with check (tenant_id = belfry.tenant() and (belfry.viewer() = '*' or exists (
+        select from belfry.notification n where n.tenant_id = due.tenant_id and n.id = due.notification_id)));
+
 -- ---- comments that the tables were made without --------------------------------------------------------------
 
 comment on table belfry.tenant is 'Customers or products: nothing crosses from one to another.';

@@ -159,7 +159,7 @@ limit $3
 
 -- First statement of its expansion. One row: it was there, and is ours.
 -- name: scheduler_request_take
-delete from belfry.send_request where tenant_id = belfry.tenant() and id = $1 and failure is null returning id
+delete from belfry.send_request where tenant_id = belfry.tenant() and id = $1 returning id
 
 -- One row: nobody has sent under this event id ($1) before. $2 hash of the body, $3 answer.
 -- name: scheduler_request_name

@@ -17,7 +17,7 @@ import { makePostgres, SUPERUSER } from '../deploy/dev/postgres.mjs';
 import { Service, tail, until } from '../deploy/dev/service.mjs';
 
 const ROOT = new URL('..', import.meta.url).pathname;
-const BUILD = process.env.BUILD ?? join(ROOT, 'build');
+export const BUILD = process.env.BUILD ?? join(ROOT, 'build');
 
 /** {migrate: false} leaves the database empty. */
 export async function startDatabase({ migrate = true, settings = {} } = {}) {

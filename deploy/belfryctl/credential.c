@@ -212,7 +212,7 @@ static enum result check_key(enum jws_algorithm algorithm, struct str key, struc
 static enum result issuer_create(struct ctl *ctl, struct error *error)
 {
     struct db_args args = DB_ARGS(ctl->arena);
-    struct str name = str_from(ctl_value(ctl, "name")), key, shown, sealed;
+    struct str name = str_from(ctl_value(ctl, "name")), key = STR_NONE, shown, sealed;
     const char *algorithm_name = ctl_value(ctl, "alg");
     int tenant, algorithm = jws_algorithm_parse(str_from(algorithm_name));
     if (algorithm < 0)

@@ -49,19 +49,34 @@ static int arrival_compare(const void *a, const void *b)
     return order != 0 ? order : x->ordinal - y->ordinal;
 }
 
-/* Sorts those that arrive now and gives each its place (from 1) among its user's; 0 for scheduled ones. */
-static int arrivals_sort(const struct send_batch *batch, struct arrival *arrivals, int *places)
+/* Where a recipient stands among those of its user that arrive now: place 1 … of; 0 of 0 for scheduled ones. */
+struct place {
+    int place, of;
+};
+
+/* The end of the run of arrivals of one user that begins at first. */
+static int same_user_end(const struct arrival *arrivals, int count, int first)
+{
+    int end = first + 1;
+    while (end < count && str_equal(arrivals[end].user, arrivals[first].user))
+        end++;
+    return end;
+}
+
+/* Sorts those that arrive now and gives each its place. */
+static int arrivals_sort(const struct send_batch *batch, struct arrival *arrivals, struct place *places)
 {
     int count = 0;
     for (int i = 0; i < batch->recipient_count; i++) {
-        places[i] = 0;
+        places[i] = (struct place){0, 0};
         if (batch->contents[batch->recipients[i].content].scheduled_us == 0)
             arrivals[count++] = (struct arrival){batch->recipients[i].user, i};
     }
     qsort(arrivals, (size_t)count, sizeof *arrivals, arrival_compare);
-    for (int i = 0; i < count; i++) {
-        bool same_user = i > 0 && str_equal(arrivals[i].user, arrivals[i - 1].user);
-        places[arrivals[i].ordinal] = same_user ? places[arrivals[i - 1].ordinal] + 1 : 1;
+    for (int first = 0, end; first < count; first = end) {
+        end = same_user_end(arrivals, count, first);
+        for (int i = first; i < end; i++)
+            places[arrivals[i].ordinal] = (struct place){i - first + 1, end - first};
     }
     return count;
 }
@@ -71,18 +86,14 @@ static void arg_users(struct db_args *args, const struct arrival *arrivals, int 
 {
     struct db_array array;
     db_array_begin(&array, args);
-    for (int i = 0; i < count; i++)
-        if (i == 0 || !str_equal(arrivals[i].user, arrivals[i - 1].user))
-            db_array_text(&array, arrivals[i].user);
+    for (int first = 0; first < count; first = same_user_end(arrivals, count, first))
+        db_array_text(&array, arrivals[first].user);
     db_array_end(&array);
 
     db_array_begin(&array, args);
-    for (int i = 0, run = 0; i < count; i++) {
-        run++;
-        if (i + 1 == count || !str_equal(arrivals[i].user, arrivals[i + 1].user)) {
-            db_array_int(&array, run);
-            run = 0;
-        }
+    for (int first = 0, end; first < count; first = end) {
+        end = same_user_end(arrivals, count, first);
+        db_array_int(&array, end - first);
     }
     db_array_end(&array);
 }
@@ -161,7 +172,7 @@ static void arg_contents(struct db_args *args, const struct send_batch *batch)
     arg_text_field(args, batch, offsetof(struct send_content, dedup_key));
 }
 
-static void arg_recipients(struct db_args *args, const struct send_batch *batch, const int *places)
+static void arg_recipients(struct db_args *args, const struct send_batch *batch, const struct place *places)
 {
     struct db_array array;
     db_array_begin(&array, args);
@@ -178,16 +189,20 @@ static void arg_recipients(struct db_args *args, const struct send_batch *batch,
     db_array_end(&array);
     db_array_begin(&array, args);
     for (int i = 0; i < batch->recipient_count; i++)
-        db_array_int(&array, places[i]);
+        db_array_int(&array, places[i].place);
+    db_array_end(&array);
+    db_array_begin(&array, args);
+    for (int i = 0; i < batch->recipient_count; i++)
+        db_array_int(&array, places[i].of);
     db_array_end(&array);
 }
 
-static void arg_arriving_ids(struct db_args *args, const struct send_batch *batch, const int *places)
+static void arg_arriving_ids(struct db_args *args, const struct send_batch *batch, const struct place *places)
 {
     struct db_array array;
     db_array_begin(&array, args);
     for (int i = 0; i < batch->recipient_count; i++)
-        if (places[i] > 0)
+        if (places[i].place > 0)
             db_array_uuid(&array, &batch->recipients[i].id);
     db_array_end(&array);
 }
@@ -214,7 +229,7 @@ enum result send_queue(struct db *db, struct arena *arena, struct send_batch *ba
 {
     size_t count = (size_t)batch->recipient_count;
     struct arrival *arrivals = arena_array(arena, count, sizeof *arrivals);
-    int *places = arena_array(arena, count, sizeof *places);
+    struct place *places = arena_array(arena, count, sizeof *places);
     if (count == 0 || count > LIMIT_RECIPIENTS || !arrivals || !places)
         return error_set(error, RESULT_FAILED, "could not prepare a send to %zu users", count);
 
@@ -234,7 +249,6 @@ enum result send_queue(struct db *db, struct arena *arena, struct send_batch *ba
     db_arg_bool(&insert, batch->sandbox);
     arg_contents(&insert, batch);
     arg_recipients(&insert, batch, places);
-    arg_users(&insert, arrivals, arriving);
     db_arg_time(&insert, batch->accepted_us);
     enum result result = db_queue(db, &query_send_insert, &insert, error);
     if (result != RESULT_OK || arriving == 0)
@@ -296,8 +310,7 @@ static int changes_make(struct arena *arena, struct send_batch *batch, const str
 {
     int made = 0;
     for (int first = 0, next; first < count; first = next) {
-        for (next = first + 1; next < count && str_equal(arrivals[next].user, arrivals[first].user); next++)
-            ;
+        next = same_user_end(arrivals, count, first);
         int64_t top = db_int(rows, arrivals[first].ordinal, GOT_TOP);
         int64_t prev = top - (next - first);
         struct feed_change change = {
@@ -348,7 +361,7 @@ enum result send_collect(struct arena *arena, struct send_batch *batch, struct d
 
     size_t most = (size_t)batch->recipient_count;
     struct arrival *arrivals = arena_array(arena, most, sizeof *arrivals);
-    int *places = arena_array(arena, most, sizeof *places);
+    struct place *places = arena_array(arena, most, sizeof *places);
     *changes = arena_array(arena, 2 * most, sizeof **changes);
     if (!arrivals || !places || !*changes)
         return error_set(error, RESULT_FAILED, "could not announce a send: no memory");

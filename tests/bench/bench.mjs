@@ -32,6 +32,7 @@ export class Bench {
   }
 
   async stop() {
+    this.stopping = true;
     for (const stop of this.stops) await stop();
   }
 
@@ -58,7 +59,7 @@ export class Bench {
     this.running = await startStack({
       buildDir: BUILD,
       postgres: { shared_buffers: '512MB', max_wal_size: '4GB', checkpoint_timeout: '30min', ...options.postgres },
-      env: { BELFRY_LOG: 'warning', BELFRY_RATE_SERVICE: '1000000', BELFRY_RATE_USER: '1000000', ...options.env },
+      env: { BELFRY_LOG: 'warning', BELFRY_RATE_SERVICE: '100000', BELFRY_RATE_USER: '100000', ...options.env },
       ...Object.fromEntries(Object.entries(options).filter(([key]) => key !== 'postgres' && key !== 'env')),
     });
     this.onStop(() => this.running.stop());
@@ -82,8 +83,13 @@ export class Bench {
     return JSON.parse(stdout);
   }
 
+  ended(name, code, signal) {
+    if (code !== 0 && !this.stopping) this.fault(`${name} ended with ${signal ?? code}`);
+  }
+
   program(name, args, options) {
     const child = spawn(join(BUILD, 'bench', name), args.map(String), { stdio: ['pipe', 'pipe', 'inherit'], ...options });
+    child.on('exit', (code, signal) => this.ended(name, code, signal));
     this.onStop(() => child.kill());
     return child;
   }

@@ -86,26 +86,11 @@ static inline void client_send(struct client *c, const char *request, size_t byt
     }
 }
 
-/* Reads what there is. 1: the answer is complete, 0: not yet, -1: the server closed. */
-static inline int client_read(struct client *c)
+static inline bool client_is_complete(const struct client *c)
 {
-    for (;;) {
-        if (c->capacity - c->bytes < 2048) {
-            c->capacity = c->capacity ? c->capacity * 2 : 4096;
-            if (c->capacity > 64 * CLIENT_ANSWER_BYTES || !(c->answer = realloc(c->answer, c->capacity)))
-                fail("hold an answer");
-        }
-        ssize_t n = read(c->fd, c->answer + c->bytes, c->capacity - c->bytes - 1);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-            return -1;
-        if (n < 0)
-            break;
-        c->bytes += (size_t)n;
-        c->answer[c->bytes] = '\0';
-    }
     char *body = c->bytes ? strstr(c->answer, "\r\n\r\n") : NULL;
     if (!body)
-        return 0;
+        return false;
     size_t have = c->bytes - (size_t)(body + 4 - c->answer);
     char *length = strcasestr(c->answer, "\r\ncontent-length:");
     if (length && length < body)
@@ -113,7 +98,27 @@ static inline int client_read(struct client *c)
     char *chunked = strcasestr(c->answer, "\r\ntransfer-encoding: chunked");
     if (chunked && chunked < body)
         return have >= 5 && memcmp(c->answer + c->bytes - 5, "0\r\n\r\n", 5) == 0;
-    return 1; /* no body */
+    return true; /* no body */
+}
+
+/* Reads what there is. 1: the answer is complete, 0: not yet, -1: the server closed before it was. */
+static inline int client_read(struct client *c)
+{
+    bool closed = false;
+    while (!closed) {
+        if (c->capacity - c->bytes < 2048) {
+            c->capacity = c->capacity ? c->capacity * 2 : 4096;
+            if (c->capacity > 64 * CLIENT_ANSWER_BYTES || !(c->answer = realloc(c->answer, c->capacity)))
+                fail("hold an answer");
+        }
+        ssize_t n = read(c->fd, c->answer + c->bytes, c->capacity - c->bytes - 1);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            break;
+        closed = n <= 0;
+        c->bytes += n > 0 ? (size_t)n : 0;
+        c->answer[c->bytes] = '\0';
+    }
+    return client_is_complete(c) ? 1 : closed ? -1 : 0;
 }
 
 static inline int client_status(const struct client *c)

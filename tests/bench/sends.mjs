@@ -46,7 +46,7 @@ function pgbenchScript(stack) {
   const id = "array[(substr(belfry.uuid_floor(now())::text, 1, 24) || lpad(to_hex(:r::bigint), 12, '0'))::uuid]";
   const none = "'{NULL}'";
   const insert = ["'0199e000-0000-7000-8000-000000000001'", 'false', "'{general}'", "'{Hello}'", "'{Body text}'", "'{\"{}\"}'", none,
-    "'{general}'", "'{2}'", "'{\"[]\"}'", none, none, none, none, none, id, users, "'{0}'", "'{1}'", users, "'{1}'", 'now()'];
+    "'{general}'", "'{2}'", "'{\"[]\"}'", none, none, none, none, none, id, users, "'{0}'", "'{1}'", "'{1}'", 'now()'];
   const bind = (query, values) => query.replace(/\$(\d+)/g, (_, n) => values[n - 1]);
   const tenant = stack.sql("select id from belfry.tenant where name = 'bench'").trim();
   return `\\set u random(0, ${USERS - 1})

@@ -1,4 +1,5 @@
 // 8,000 parked long-polls: what they cost in memory, and how soon they hear of a send.
+import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { address, emptyAnswers, get, post, privateKb, sendToAll, user } from './bench.mjs';
 
@@ -20,10 +21,11 @@ export async function run(bench) {
 
   const before = { api: privateKb(stack.pids().api), web: privateKb(stack.pids().web) };
   const waiters = bench.program('waiters', [address(stack), tokens, sends]);
-  const lines = createInterface({ input: waiters.stdout })[Symbol.asyncIterator]();
+  const lines = createInterface({ input: waiters.stdout });
   const ask = async (command) => {
+    const answer = once(lines, 'line');
     waiters.stdin.write(`${command}\n`);
-    return JSON.parse((await lines.next()).value);
+    return JSON.parse((await answer)[0]);
   };
   const parked = async () => {
     const { waiting } = await ask('stats');

@@ -427,7 +427,7 @@ enum result db_run(struct db *db, int tenant, struct str user, const struct db_q
     }
     code = db_finish(db, arena, &results, NULL, NULL, error);
     if (code == RESULT_OK && result)
-        *result = results[0];
+        *result = results ? results[0] : NULL;
     return code;
 }
 

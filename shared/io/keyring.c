@@ -248,11 +248,11 @@ static enum result replace_file(const char *path, struct str text, struct error 
 
 enum result keyring_rotate(const char *path, struct error *error)
 {
-    struct keyring *ring;
+    struct keyring *ring = NULL;
     struct buf old = BUF_INIT(FILE_BYTES_MAX), text = BUF_INIT(FILE_BYTES_MAX);
     char name[16];
     enum result code = keyring_load(path, &ring, error);
-    if (code != RESULT_OK)
+    if (!ring)
         return code;
     int id = KEY_IDS - 1;
     while (!ring->has[id])

@@ -223,7 +223,7 @@ enum result redis_queue(struct redis *redis, int argc, const struct str *argv)
         redis->failed = true; /* so that redis_finish() never answers to a part of what was asked */
         return RESULT_OFFLINE;
     }
-    if (!add_command(redis) || !append(redis, 0, NULL, argc, argv))
+    if (!add_command(redis) || !append(redis, 0, argv, argc, argv))
         return RESULT_FAILED;
     return RESULT_OK;
 }
@@ -270,7 +270,10 @@ enum result redis_queue_script(struct redis *redis, struct redis_script *script,
     }
     if (argc)
         memcpy(copy, argv, (size_t)argc * sizeof *copy);
-    *command = (struct command){script, copy, keys, argc};
+    command->script = script;
+    command->argv = copy; /* freed by forget_commands() */
+    command->keys = keys;
+    command->argc = argc;
     return append_script(redis, command, true) ? RESULT_OK : RESULT_FAILED;
 }
 

@@ -9,6 +9,7 @@
 struct park;
 struct metrics;
 struct throttle;
+struct feed_keep;
 
 struct app {
     const struct config *config;
@@ -19,6 +20,7 @@ struct app {
     struct park *park;       /* NULL under plain CGI: nothing is parked */
     struct metrics *metrics;
     struct throttle *throttle;
+    struct feed_keep *keep; /* NULL under plain CGI */
 };
 
 #endif

@@ -13,10 +13,12 @@
 #include "core/log.h"
 #include "domain/auth.h"
 #include "domain/feed.h"
+#include "domain/feed_keep.h"
 #include "domain/metrics.h"
 #include "domain/throttle.h"
 #include "handlers/app.h"
 #include "handlers/cgi.h"
+#include "handlers/chores.h"
 #include "handlers/fastcgi.h"
 #include "handlers/health.h"
 #include "handlers/park.h"
@@ -29,17 +31,16 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { MALLOC_ARENAS = 2, MALLOC_TRIM_BYTES = 128 << 10, CHORES_ARENA_BYTES = 8 << 20, CONNECT_MS = 3000 };
+enum { MALLOC_ARENAS = 2, MALLOC_TRIM_BYTES = 128 << 10, ARENA_BYTES = 8 << 20, CONNECT_MS = 3000 };
 
 /* Everything that lives as long as the process. */
 struct process {
     struct config config;
     struct app app;
     struct redis *park_redis; /* of the reader thread */
-    struct arena *chores;
+    struct arena *arena;      /* for what is done once, at the start */
     bool is_cgi, is_durable;
 };
 
@@ -118,8 +119,10 @@ static enum result open_app(struct process *process, struct error *error)
     app->writers = db_pool_create(&settings, writers > 0 ? writers : 1);
     app->throttle = throttle_create(process->is_cgi);
     app->metrics = process->is_cgi ? NULL : metrics_create("api");
-    process->chores = arena_create(CHORES_ARENA_BYTES);
-    if (app->readers == NULL || app->writers == NULL || app->throttle == NULL || process->chores == NULL)
+    app->keep = process->is_cgi ? NULL : feed_keep_create();
+    process->arena = arena_create(ARENA_BYTES);
+    if (app->readers == NULL || app->writers == NULL || app->throttle == NULL || process->arena == NULL ||
+        (app->keep == NULL && !process->is_cgi))
         return error_set(error, RESULT_FAILED, "no memory to start");
     app->auth = auth_create(app->readers, app->ring);
     return app->auth != NULL ? RESULT_OK : error_set(error, RESULT_FAILED, "no memory to start");
@@ -128,8 +131,8 @@ static enum result open_app(struct process *process, struct error *error)
 /* The database may be away: then this is asked again later. RESULT_INVALID ends the process. */
 static enum result check_durability(struct process *process, struct error *error)
 {
-    enum result result = health_check_durability(process->app.readers, process->chores, error);
-    arena_reset(process->chores);
+    enum result result = health_check_durability(process->app.readers, process->arena, error);
+    arena_reset(process->arena);
     process->is_durable = result == RESULT_OK;
     return result;
 }
@@ -155,57 +158,23 @@ static void close_app(struct process *process)
     auth_destroy(process->app.auth);
     metrics_destroy(process->app.metrics);
     throttle_destroy(process->app.throttle);
+    feed_keep_destroy(process->app.keep);
     db_pool_destroy(process->app.readers);
     db_pool_destroy(process->app.writers);
     keyring_free(process->app.ring);
-    arena_destroy(process->chores);
+    arena_destroy(process->arena);
     config_free(&process->config);
 }
 
 /* ---- running ---- */
 
-static void flush_metrics(struct process *process, bool leave)
-{
-    struct app *app = &process->app;
-    struct error error = {0};
-    int processes = 0;
-    metrics_gauge(app->metrics, METRIC_PARKED, "kind=\"poll\"", park_count(app->park, PARK_POLL));
-    metrics_gauge(app->metrics, METRIC_PARKED, "kind=\"stream\"", park_count(app->park, PARK_STREAM));
-    struct db *db = db_pool_take(app->readers, CONNECT_MS);
-    if (db == NULL)
-        return;
-    enum result result = leave ? metrics_leave(app->metrics, db, process->chores, &error)
-                               : metrics_flush(app->metrics, db, process->chores, &processes, &error);
-    db_pool_give(app->readers, db);
-    arena_reset(process->chores);
-    if (result != RESULT_OK)
-        log_debug("metrics could not be written", LOG_TEXT("error", error.text));
-    else if (processes > 0)
-        throttle_set_share(app->throttle, processes);
-}
-
-/* Until a signal comes. Returns the exit status. */
-static int wait_for_end(struct process *process, const sigset_t *signals)
-{
-    struct error error = {0};
-    for (;;) {
-        struct timespec chores_in = {.tv_sec = METRICS_FLUSH_MS / 1000};
-        int received = sigtimedwait(signals, NULL, &chores_in);
-        if (received > 0)
-            return EX_OK;
-        if (!process->is_durable && check_durability(process, &error) == RESULT_INVALID) {
-            log_error("the database is refused", LOG_TEXT("error", error.text));
-            return EX_CONFIG;
-        }
-        flush_metrics(process, false);
-    }
-}
-
 static int run_fastcgi(struct process *process)
 {
     struct error error = {0};
     struct fastcgi *front;
+    struct chores *chores = NULL;
     sigset_t signals;
+    int received;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
@@ -218,13 +187,12 @@ static int run_fastcgi(struct process *process)
     }
     log_info("ready", LOG_INT("threads", process->config.threads),
              LOG_INT("waiters_max", process->config.waiters_max));
-    int status = wait_for_end(process, &signals);
+    sigwait(&signals, &received);
     log_info("stopping", LOG_INT("parked", park_count(process->app.park, PARK_POLL)));
     fastcgi_quit(front);
     park_stop(process->app.park);
     fastcgi_stop(front);
-    flush_metrics(process, true);
-    return status;
+    return chores_stop(chores) ? EX_CONFIG : EX_OK;
 }
 
 static int run(struct process *process, char **environment)

@@ -8,6 +8,7 @@
  */
 #include "handlers/poll.h"
 #include "core/limits.h"
+#include "domain/feed_keep.h"
 #include "format/cursor.h"
 #include "handlers/fastcgi.h"
 #include "handlers/park.h"
@@ -71,6 +72,8 @@ static enum result answer_now(struct call *call, struct poll_feeds *feeds, bool 
     enum result result = poll_feeds_read(call, feeds);
     if (result != RESULT_OK)
         return result;
+    for (int i = 0; call->app->keep != NULL && i < feeds->count; i++)
+        feed_keep_touch(call->app->keep, call->identity.tenant, feeds->feeds[i].key, feeds->feeds[i].place);
     char tag[20];
     write_tag(feeds, from, tag);
     if (may_revalidate && response_etag(call->response, call->request, str_from(tag)))

@@ -34,6 +34,12 @@ static struct redis_script refill_script = {
            "redis.call('PEXPIRE', KEYS[1], ARGV[4]) "
            "return 1"};
 
+/* KEYS mark; ARGV rev, mark ms. */
+static struct redis_script confirm_script = {
+    .lua = "local old = redis.call('GET', KEYS[1]) "
+           "if old and string.match(old, '^%d+') == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end "
+           "return 1"};
+
 static struct str tail_key(struct arena *arena, int tenant, struct str key, uint64_t epoch)
 {
     return str_from(arena_printf(arena, "f:{%d:" STR_FMT "}:%llx", tenant, STR_ARG(key), (unsigned long long)epoch));
@@ -217,6 +223,13 @@ void feed_cache_announce(struct redis *redis, struct arena *arena, const struct 
         change->prev_rev == 0 ? STR("1") : STR("0"),
     };
     (void)!redis_queue_script(redis, &announce_script, 3, sizeof argv / sizeof *argv, argv);
+}
+
+void feed_cache_confirm(struct redis *redis, struct arena *arena, int tenant, struct str key, struct feed_place place)
+{
+    struct str argv[] = {mark_key(arena, tenant, key, place.epoch), number(arena, place.rev),
+                         number(arena, FEED_CACHE_MARK_MS)};
+    (void)!redis_queue_script(redis, &confirm_script, 1, 3, argv);
 }
 
 bool feed_cache_flush(struct redis *redis, struct arena *arena)

@@ -42,6 +42,8 @@ bool feed_cache_read(struct redis *redis, const struct feed_want *wants, int cou
  * feed_cache_flush() sends. */
 void feed_cache_refill(struct redis *redis, struct arena *arena, const struct feed_want *want, struct feed_place top,
                        const struct feed_counters *counters, const struct feed_entry *entries, int count);
+/* PostgreSQL was asked and the feed is still at this place: a mark that says the same lives on. Queued. */
+void feed_cache_confirm(struct redis *redis, struct arena *arena, int tenant, struct str key, struct feed_place place);
 /* The writer's side of one change, queued. */
 void feed_cache_announce(struct redis *redis, struct arena *arena, const struct feed_change *change, int64_t now_s);
 /* Sends what was queued. False if Redis did not take it. */

@@ -57,7 +57,7 @@ static void read_webhook(struct call *call, struct device_request *request)
     struct url url;
     check_members(call, PUT_URL, -1, PUT_PROVIDER, PUT_SUBSCRIPTION);
     request->channel = "webhook";
-    request->provider = "";
+    request->provider = "webhook";
     request->address = (struct address){.kind = ADDRESS_WEBHOOK, .url = body[PUT_URL].text};
     if (body[PUT_SECRET].given) {
         request->address.secrets[0] = body[PUT_SECRET].text;

@@ -48,22 +48,18 @@ static void hold(struct worker *w, struct job *job, struct str provider)
 
 /* ---- after the transfer ---- */
 
-/* A refusal of our credentials by an endpoint that a recipient chose may be the recipient's doing: an account that
- * was accepted elsewhere is paused only after several in a row, and until then they count as tries. */
+/* A refusal of our credentials by an endpoint that a recipient chose counts as a try, until several have refused. */
 static void judge_account(struct job *job)
 {
     struct account_held *held = job->account;
-    if (!held)
+    bool sent = job->outcome.kind == OUTCOME_SENT, chosen = job->provider->origin_chosen_by_recipient;
+    if (!held || job->delivery.sandbox || (!sent && job->outcome.kind != OUTCOME_UNAUTHORIZED))
         return;
-    if (job->outcome.kind == OUTCOME_SENT) {
-        held->accepted = true;
-        held->refused_in_row = 0;
-    } else if (job->outcome.kind == OUTCOME_UNAUTHORIZED) {
-        held->refused_in_row++;
-        if (job->provider->origin_chosen_by_recipient && held->accepted && held->refused_in_row < WORKER_REFUSED_MAX)
+    if (chosen && accounts_judge(held, job->delivery.address.url, sent)) {
+        if (!sent)
             job->outcome.kind = OUTCOME_RETRY;
-        else
-            held->active = false;
+    } else if (!sent) {
+        held->active = false;
     }
 }
 
@@ -172,14 +168,20 @@ void dispatch_started(struct worker *w, struct job *job)
 
 /* ---- before the transfer ---- */
 
+/* Addresses of a channel that several providers serve name theirs. */
+static struct str provider_wanted(const struct delivery *d)
+{
+    if (str_is(d->channel, "email"))
+        return STR("smtp");
+    return str_is(d->channel, "webhook") ? STR("webhook") : d->provider;
+}
+
 static void find_account(struct worker *w, struct job *job, bool *paused)
 {
-    struct delivery *d = &job->delivery;
-    job->account = accounts_take(w->accounts, d->tenant, d->channel, d->provider, paused);
-    struct str name = job->account              ? job->account->account.config.provider
-                      : str_is(d->channel, "email") ? STR("smtp")
-                                                    : d->provider;
-    job->provider = provider_find(name);
+    const struct delivery *d = &job->delivery;
+    struct str wanted = provider_wanted(d);
+    job->account = accounts_take(w->accounts, d->tenant, d->channel, wanted, paused);
+    job->provider = provider_find(job->account ? job->account->account.config.provider : wanted);
 }
 
 static enum result open_address(struct worker *w, struct job *job, struct error *error)

@@ -28,8 +28,7 @@ enum {
     WORKER_STOP_MS = 25000,     /* transfers may end within this after SIGTERM */
     WORKER_TICK_MS = 100,       /* parked jobs and deadlines are looked at so often */
     WORKER_SETTLE_MAX = 400,    /* outcomes settled in one statement … */
-    WORKER_SETTLE_WAIT_MS = 15, /* … or as many as came in this time, while there is more to do */
-    WORKER_REFUSED_MAX = 3      /* refusals in a row that pause an account which was accepted before */
+    WORKER_SETTLE_WAIT_MS = 15  /* … or as many as came in this time, while there is more to do */
 };
 
 enum errand {

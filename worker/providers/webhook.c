@@ -11,7 +11,7 @@
 #include "format/text.h"
 #include "worker/providers/all.h"
 
-enum { BODY_BYTES_MAX = 65536, SIGNATURES_BYTES_MAX = 512, TRANSFER_MS = 20000, CONNECT_MS = 5000 };
+enum { BODY_BYTES_MAX = 65536, HEAD_BYTES_MAX = 128, SIGNATURES_BYTES_MAX = 512, TRANSFER_MS = 20000, CONNECT_MS = 5000 };
 
 static void member_text(struct buf *out, const char *name, struct str value)
 {
@@ -102,17 +102,21 @@ static enum result build(const struct delivery *d, const struct account *account
                                      .timeout_ms = TRANSFER_MS,
                                      .connect_timeout_ms = CONNECT_MS,
                                      .public_only = true};
-    struct buf content = BUF_INIT(BODY_BYTES_MAX);
+    struct buf body = BUF_INIT(BODY_BYTES_MAX), content = BUF_INIT(BODY_BYTES_MAX + HEAD_BYTES_MAX);
     int64_t seconds = d->now_us / 1000000;
+    write_body(&body, d);
     buf_printf(&content, "msg_" STR_FMT "_%d", STR_ARG(d->notification), d->n);
     size_t id_bytes = content.bytes;
     buf_printf(&content, ".%lld.", (long long)seconds);
     size_t head_bytes = content.bytes;
-    write_body(&content, d);
-    struct str text = buf_ok(&content) ? arena_str(arena, buf_str(&content)) : STR_NONE;
+    buf_add_str(&content, buf_str(&body));
+    struct str text = buf_ok(&body) && buf_ok(&content) ? arena_str(arena, buf_str(&content)) : STR_NONE;
+    bool too_long = !buf_ok(&body) && body.bytes_max - body.bytes < 1024; /* the rest is headroom for one member */
+    buf_free(&body);
     buf_free(&content);
-    if (!str_is_set(text)) /* what the API accepts always fits */
-        return error_set(error, RESULT_FAILED, "could not build the webhook: no memory");
+    if (!str_is_set(text))
+        return too_long ? error_set(error, RESULT_INVALID, "the webhook's body is too long")
+                        : error_set(error, RESULT_FAILED, "could not build the webhook: no memory");
     request->body = (struct str){text.data + head_bytes, text.bytes - head_bytes};
     return sign(d, (struct str){text.data, id_bytes}, seconds, text, arena, request, error);
 }

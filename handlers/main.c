@@ -180,8 +180,15 @@ static int run_fastcgi(struct process *process)
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread starts */
     raise_descriptor_limit(process->config.waiters_max);
-    if (open_park(process, &error) != RESULT_OK ||
-        fastcgi_start(&process->app, &front, &error) != RESULT_OK) {
+    enum result result = open_park(process, &error);
+    if (result == RESULT_OK && (result = fastcgi_start(&process->app, &front, &error)) != RESULT_OK)
+        park_stop(process->app.park);
+    if (result == RESULT_OK &&
+        (result = chores_start(&process->app, process->is_durable, &chores, &error)) != RESULT_OK) {
+        park_stop(process->app.park);
+        fastcgi_stop(front);
+    }
+    if (result != RESULT_OK) {
         log_error("could not start", LOG_TEXT("error", error.text));
         return EX_OSERR;
     }

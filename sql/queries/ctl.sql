@@ -152,9 +152,10 @@ update belfry.issuer set revoked_at = coalesce(revoked_at, now()) where tenant_i
 
 -- ---- provider accounts ----
 
+-- The first version is one that no account of this name had before, so that workers notice a replacement.
 -- name: ctl_account_create
-insert into belfry.account (tenant_id, id, channel, provider, preference, config_sealed, public_config)
-values ($1, $2, $3, $4, $5, $6, $7)
+insert into belfry.account (tenant_id, id, channel, provider, preference, config_sealed, public_config, version)
+values ($1, $2, $3, $4, $5, $6, $7, (extract(epoch from clock_timestamp()) * 1000)::bigint)
 
 -- name: ctl_account_list
 select id, channel, provider, preference, state, paused_reason, public_config,

@@ -1,7 +1,7 @@
 // What the tests of channels share: one person, one send, and what its timeline says of it.
 import assert from 'node:assert/strict';
 
-export const DEADLINE_MS = 60_000;
+export const DEADLINE_MS = 30_000;
 export const QUICK = { BELFRY_RETRY_BASE_MS: '100', BELFRY_RETRY_CAP_MS: '2000', BELFRY_RATE_SERVICE: '100000' };
 
 /** Sends to one user; gives the notification's id. */
@@ -23,15 +23,20 @@ export async function timeline(tenant, id) {
   return answer.body;
 }
 
-/** Waits until the only delivery of a notification has the state, and gives it. */
-export async function untilState(stack, tenant, id, state, deadlineMs = DEADLINE_MS) {
+const ENDS = ['sent', 'failed', 'expired', 'cancelled', 'unknown', 'dead'];
+
+/** Waits until every delivery of a notification has the state, and gives the first; fails when one ends otherwise. */
+export async function untilState(stack, tenant, id, state) {
   let last;
+  let endedOtherwise = false;
   await stack.until(async () => {
     last = await timeline(tenant, id);
-    return last.deliveries.length > 0 && last.deliveries.every((delivery) => delivery.state === state);
-  }, `${id} is ${state}`, deadlineMs).catch((error) => {
+    endedOtherwise = last.deliveries.some((delivery) => delivery.state !== state && ENDS.includes(delivery.state));
+    return endedOtherwise || (last.deliveries.length > 0 && last.deliveries.every((delivery) => delivery.state === state));
+  }, `${id} is ${state}`, DEADLINE_MS).catch((error) => {
     throw new Error(`${error.message}: ${JSON.stringify(last)}\n${stack.logTail('worker')}`);
   });
+  assert.ok(!endedOtherwise, `${id} is not ${state}: ${JSON.stringify(last.deliveries)}\n${stack.logTail('worker')}`);
   return last.deliveries[0];
 }
 

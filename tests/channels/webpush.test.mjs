@@ -54,7 +54,7 @@ describe('Web Push', () => {
     assert.deepEqual(push.payload.actions, [{ id: 'ok', label: 'OK' }]);
     const delivery = await untilState(stack, shop, id, 'sent');
     assert.equal(delivery.device, one.device);
-    assert.equal(delivery.attempts[0].code, 201);
+    assert.equal(delivery.attempts[0].code, '201');
     assert.ok(delivery.attempts[0].providerMessageId);
     const gone = await shop.user(one.user, 'DELETE', `/push-subscriptions/${one.device}`);
     assert.equal(gone.status, 204);
@@ -103,7 +103,7 @@ describe('Web Push', () => {
       if (status === 410) postbox.expire(one.subscription.id);
       else postbox.fault({ kind: 'push', next: 1, status, match: one.subscription.id });
       const delivery = await untilState(stack, shop, await send(shop, one.user), 'failed');
-      assert.deepEqual([outcomes(delivery.attempts), delivery.attempts[0].code], [['gone'], status]);
+      assert.deepEqual([outcomes(delivery.attempts), delivery.attempts[0].code], [['gone'], String(status)]);
       assert.equal((await shop.service('GET', `/users/${one.user}/devices/${one.device}`)).status, 404);
       const devices = await shop.service('GET', `/users/${one.user}/devices`);
       assert.deepEqual(devices.body.devices, []);
@@ -145,7 +145,7 @@ describe('Web Push', () => {
     const id = await send(shop, one.user);
     assert.equal((await shop.user(one.user, 'PATCH', `/inbox/${id}`, { read: true })).status, 200);
     await stack.startService('worker');
-    const delivery = await untilState(stack, shop, id, 'cancelled').catch(() => untilState(stack, shop, id, 'failed', 1000));
+    const delivery = await untilState(stack, shop, id, 'cancelled');
     assert.deepEqual(outcomes(delivery.attempts), ['suppressed']);
     assert.deepEqual(pushesTo(one), []);
   });

@@ -11,6 +11,7 @@
 #include "format/text.h"
 #include "worker/providers/all.h"
 #include "worker/providers/mime.h"
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -143,7 +144,15 @@ static enum result build(const struct delivery *d, const struct account *account
 
 /* ---- replies ---- */
 
-/* The last line of the server's last reply, after its code: "5.1.1 No such user". */
+static bool is_reply(struct str line, int status)
+{
+    char code[16];
+    snprintf(code, sizeof code, "%03d", status);
+    return line.bytes >= 3 && (status == 0 || memcmp(line.data, code, 3) == 0);
+}
+
+/* The last line of the reply that ended the transfer, after its code: "5.1.1 No such user". Those that follow are
+ * the server's farewell. */
 static struct str last_reply(const struct http_answer *answer)
 {
     struct str rest = answer->header_block, last = STR_NONE;
@@ -151,7 +160,7 @@ static struct str last_reply(const struct http_answer *answer)
         struct str line = str_cut(rest, '\n', &rest);
         if (line.bytes && line.data[line.bytes - 1] == '\r')
             line.bytes--;
-        if (line.bytes >= 3)
+        if (is_reply(line, answer->status))
             last = line;
     }
     return last.bytes > 4 ? (struct str){last.data + 4, last.bytes - 4} : STR_NONE;

@@ -1,6 +1,6 @@
 /*
- * Storing a device: see device_store.h. Two trips: what is there already must be known (its secrets, its number,
- * whose endpoint it was) before the row can be sealed.
+ * Storing a device: see device_store.h. Two trips: what is there already must be known (its secrets, its
+ * number, whose endpoint it was) before the row can be sealed.
  *
  * It runs as the tenant's service even for a browser's user: the subscription may be somebody else's row.
  */
@@ -20,8 +20,8 @@ enum { STEP_LOCK, STEP_FIND, STEP_BEFORE };
 struct storing {
     struct call *call;
     struct device_request *request;
-    struct str id;           /* as it will be */
-    struct str secret_made;  /* or STR_NONE */
+    struct str id;          /* as it will be */
+    struct str secret_made; /* or STR_NONE */
     bool exists;
 };
 
@@ -63,7 +63,8 @@ static enum result settle_secrets(struct storing *s, const struct db_result *bef
         return RESULT_OK;
     if (str_is(db_text(before, 0, BEFORE_CHANNEL), "webhook") &&
         address_open(call->app->ring, call->identity.tenant, s->request->user, ADDRESS_WEBHOOK,
-                     db_bytes(before, 0, BEFORE_SEALED, call->arena), call->arena, &old, &call->error) == RESULT_OK) {
+                     db_bytes(before, 0, BEFORE_SEALED, call->arena), call->arena, &old,
+                     &call->error) == RESULT_OK) {
         for (int i = 0; i < old.secret_count; i++)
             address->secrets[i] = old.secrets[i];
         address->secret_count = old.secret_count;
@@ -192,6 +193,7 @@ bool device_read_subscription(struct call *call, struct str endpoint, const json
         fault_add(&call->faults, fault_pointer(call->arena, at, STR("p256dh")),
                   "must be a point on P-256, uncompressed, in base64url");
     if (!decode(call->arena, v[AUTH].text, &address->auth) || address->auth.bytes < PUSH_AUTH_BYTES)
-        fault_add(&call->faults, fault_pointer(call->arena, at, STR("auth")), "must be 16 bytes in base64url");
+        fault_add(&call->faults, fault_pointer(call->arena, at, STR("auth")),
+                  "must be 16 bytes in base64url");
     return call->faults.total == before;
 }

@@ -1,10 +1,10 @@
-/* Devices of a user, as a service keeps them: webhooks and push subscriptions; the user's own mailbox and phone are
- * shown among them and kept by PUT /users/{user}. */
+/* Devices of a user, as a service keeps them: webhooks and push subscriptions; the user's own mailbox and
+ * phone are shown among them and kept by PUT /users/{user}. */
 #include "core/limits.h"
 #include "format/check.h"
+#include "format/json.h"
 #include "handlers/device_row.h"
 #include "handlers/device_store.h"
-#include "format/json.h"
 #include "handlers/resources.h"
 #include "queries.h"
 
@@ -24,7 +24,10 @@ const struct field devices_put_fields[] = {
     [PUT_CHANNEL] = {.name = "channel", .kind = FIELD_CHOICE, .flags = FIELD_REQUIRED, .choices = channels},
     [PUT_PROVIDER] = {.name = "provider", .kind = FIELD_CHOICE, .choices = providers},
     [PUT_URL] = {.name = "url", .kind = FIELD_URL},
-    [PUT_SECRET] = {.name = "secret", .kind = FIELD_WORD, .check = is_secret, .rule = "must be whsec_ and base64 of 24 to 64 bytes"},
+    [PUT_SECRET] = {.name = "secret",
+                    .kind = FIELD_WORD,
+                    .check = is_secret,
+                    .rule = "must be whsec_ and base64 of 24 to 64 bytes"},
     [PUT_SUBSCRIPTION] = {.name = "subscription", .kind = FIELD_OBJECT},
     {.name = NULL},
 };
@@ -43,10 +46,12 @@ static void check_members(struct call *call, int required, int required_too, int
     const int needed[] = {required, required_too}, unwanted[] = {foreign, foreign_too};
     for (int i = 0; i < 2; i++) {
         if (needed[i] >= 0 && !body[needed[i]].given)
-            fault_add(&call->faults, fault_pointer(call->arena, STR(""), str_from(devices_put_fields[needed[i]].name)),
+            fault_add(&call->faults,
+                      fault_pointer(call->arena, STR(""), str_from(devices_put_fields[needed[i]].name)),
                       "is required for this channel");
         if (body[unwanted[i]].given)
-            fault_add(&call->faults, fault_pointer(call->arena, STR(""), str_from(devices_put_fields[unwanted[i]].name)),
+            fault_add(&call->faults,
+                      fault_pointer(call->arena, STR(""), str_from(devices_put_fields[unwanted[i]].name)),
                       "does not belong to this channel");
     }
 }
@@ -93,7 +98,8 @@ enum result devices_put(struct call *call)
     if (request.user.data[0] == '~')
         return error_set(&call->error, RESULT_INVALID, "Ids that begin with ~ are reserved.");
     if (device_is_reserved(request.id))
-        return error_set(&call->error, RESULT_INVALID, "This id belongs to the user's own address: PUT the user.");
+        return error_set(&call->error, RESULT_INVALID,
+                         "This id belongs to the user's own address: PUT the user.");
     if (call->body[PUT_CHANNEL].number == CHANNEL_WEBHOOK)
         read_webhook(call, &request);
     else
@@ -149,7 +155,8 @@ enum result devices_delete(struct call *call)
 {
     struct db_result *rows = NULL;
     if (device_is_reserved(call_param(call, "id")) || call_param(call, "user").data[0] == '~')
-        return error_set(&call->error, RESULT_FORBIDDEN, "This is the user's own address: PUT the user without it.");
+        return error_set(&call->error, RESULT_FORBIDDEN,
+                         "This is the user's own address: PUT the user without it.");
     enum result result = run(call, &query_devices_delete, true, &rows);
     if (result == RESULT_OK && db_affected(rows) == 0)
         return no_such_device(call);

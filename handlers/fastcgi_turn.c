@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* libfcgi holds some 17 kB for each. Beyond them a write goes ahead, and is told 503 if no connection comes free. */
+/* libfcgi holds some 17 kB for each. Beyond them a write goes ahead, and is told 503 if no connection comes
+ * free. */
 enum { WAITING_MAX = 1024 };
 
 struct fastcgi_turn {

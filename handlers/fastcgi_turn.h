@@ -1,9 +1,9 @@
 #ifndef BELFRY_HANDLERS_FASTCGI_TURN_H
 #define BELFRY_HANDLERS_FASTCGI_TURN_H
 /*
- * Writes take turns: at most so many threads serve requests that change something, however many are waiting, so that
- * a crowd of sends or a locked feed never stops the polls. Who would be one too many is kept here, whole and unread,
- * and served by the next thread that has finished a write, in the order of coming.
+ * Writes take turns: at most so many threads serve requests that change something, however many are waiting,
+ * so that a crowd of sends or a locked feed never stops the polls. Who would be one too many is kept here,
+ * whole and unread, and served by the next thread that has finished a write, in the order of coming.
  */
 #include <fcgiapp.h>
 #include <stdbool.h>

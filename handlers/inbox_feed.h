@@ -1,6 +1,7 @@
 #ifndef BELFRY_HANDLERS_INBOX_FEED_H
 #define BELFRY_HANDLERS_INBOX_FEED_H
-/* The feed of an inbox as the queries in inbox.sql give it after their own columns: epoch, rev, unread, unseen. */
+/* The feed of an inbox as the queries in inbox.sql give it after their own columns: epoch, rev, unread,
+ * unseen. */
 #include "domain/feed.h"
 #include "io/db.h"
 
@@ -9,7 +10,8 @@ struct inbox_feed {
     int64_t unread, unseen;
 };
 
-/* From the first row, whose column `first` is the epoch. Without a row there is no feed: nothing ever arrived. */
+/* From the first row, whose column `first` is the epoch. Without a row there is no feed: nothing ever
+ * arrived. */
 static inline struct inbox_feed inbox_feed_from_row(const struct db_result *rows, int first)
 {
     if (db_rows(rows) == 0)

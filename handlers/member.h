@@ -1,6 +1,7 @@
 #ifndef BELFRY_HANDLERS_MEMBER_H
 #define BELFRY_HANDLERS_MEMBER_H
-/* Members of answers, written from rows: a name and a value. Absent values are null, so every member is always there. */
+/* Members of answers, written from rows: a name and a value. Absent values are null, so every member is
+ * always there. */
 #include "core/buf.h"
 #include "core/str.h"
 #include "format/json.h"
@@ -40,8 +41,8 @@ static inline void member_time(struct buf *out, const char *name, int64_t unix_u
 }
 
 /* A column of microseconds; NULL is null. */
-static inline void member_time_column(struct buf *out, const char *name, const struct db_result *rows, int row,
-                                      int column)
+static inline void member_time_column(struct buf *out, const char *name, const struct db_result *rows,
+                                      int row, int column)
 {
     if (db_is_null(rows, row, column))
         member_text(out, name, STR_NONE);

@@ -1,4 +1,5 @@
-/* What an operator of a tenant looks at: the depth of its queue, what was given up, and giving it another try. */
+/* What an operator of a tenant looks at: the depth of its queue, what was given up, and giving it another
+ * try. */
 #include "core/limits.h"
 #include "domain/queue.h"
 #include "format/text.h"
@@ -85,7 +86,15 @@ static bool parse_cursor(struct str cursor, struct uuid *notification, int *n)
 }
 
 /* Columns of ops_dead_letters. */
-enum { LETTER_NAME, LETTER_NOTIFICATION, LETTER_USER, LETTER_CHANNEL, LETTER_REASON, LETTER_AT, LETTER_TRIES };
+enum {
+    LETTER_NAME,
+    LETTER_NOTIFICATION,
+    LETTER_USER,
+    LETTER_CHANNEL,
+    LETTER_REASON,
+    LETTER_AT,
+    LETTER_TRIES
+};
 
 static void write_letter(struct buf *out, const struct db_result *rows, int row)
 {
@@ -135,8 +144,8 @@ enum result ops_dead_letters(struct call *call)
     db_arg_int(&args, call->query[LIST_LIMIT].number + 1);
     enum result result = call_db(call, &db);
     if (result == RESULT_OK)
-        result = db_run(db, call->identity.tenant, STR("*"), &query_ops_dead_letters, &args, call->arena, &rows,
-                        &call->error);
+        result = db_run(db, call->identity.tenant, STR("*"), &query_ops_dead_letters, &args, call->arena,
+                        &rows, &call->error);
     if (result == RESULT_OK)
         write_letters(response_json(call->response, 200), rows, call->query[LIST_LIMIT].number);
     return result;
@@ -152,7 +161,8 @@ enum result ops_replay(struct call *call)
         return error_set(&call->error, RESULT_MISSING, "There is no such dead letter.");
     enum result result = call_db(call, &db);
     if (result == RESULT_OK)
-        result = queue_replay(db, call->identity.tenant, &notification, n, call->arena, &channel, &call->error);
+        result =
+            queue_replay(db, call->identity.tenant, &notification, n, call->arena, &channel, &call->error);
     if (result == RESULT_MISSING)
         return error_set(&call->error, RESULT_MISSING, "There is no such dead letter.");
     if (result != RESULT_OK)
@@ -186,7 +196,8 @@ enum result ops_replay_all(struct call *call)
     struct db *db;
     enum result result = call_db(call, &db);
     while (result == RESULT_OK && replayed == REPLAY_ROWS) {
-        result = queue_replay_all(db, call->identity.tenant, REPLAY_ROWS, call->arena, &replayed, &call->error);
+        result =
+            queue_replay_all(db, call->identity.tenant, REPLAY_ROWS, call->arena, &replayed, &call->error);
         if (result == RESULT_OK)
             total += replayed;
     }

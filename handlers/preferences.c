@@ -1,9 +1,9 @@
 /*
- * Preferences: what a user does not want, by channel and by category. The same document for the user and for a
- * service that keeps it. false says no; what is true or absent is wanted.
+ * Preferences: what a user does not want, by channel and by category. The same document for the user and for
+ * a service that keeps it. false says no; what is true or absent is wanted.
  *
- * Beside the document its noes are kept as a list of words (CHANNEL, CATEGORY/CHANNEL, CATEGORY/ *), which the planner and
- * the claim look at. To add a channel: a word in `channels`.
+ * Beside the document its noes are kept as a list of words (CHANNEL, CATEGORY/CHANNEL, CATEGORY/ *), which
+ * the planner and the claim look at. To add a channel: a word in `channels`.
  */
 #include "core/limits.h"
 #include "format/check.h"
@@ -13,7 +13,8 @@
 #include <string.h>
 
 enum { CATEGORIES_MAX = 100, DOCUMENT_BYTES_MAX = 256 * 1024 };
-static const char *const channels[] = {"inbox", "push", "email", "sms", "webhook", "kakao", "discord", "slack", "telegram"};
+static const char *const channels[] = {"inbox", "push",    "email", "sms",     "webhook",
+                                       "kakao", "discord", "slack", "telegram"};
 
 enum { PUT_CHANNELS, PUT_CATEGORIES };
 const struct field preferences_put_fields[] = {
@@ -83,7 +84,8 @@ static void read_switches(struct call *call, const json_t *object, struct str po
         else if (!json_is_boolean(value))
             fault_add(&call->faults, at, "must be true or false");
         else if (json_is_false(value))
-            db_array_text(noes, str_from(category == NULL ? name : arena_printf(call->arena, "%s/%s", category, name)));
+            db_array_text(
+                noes, str_from(category == NULL ? name : arena_printf(call->arena, "%s/%s", category, name)));
     }
 }
 

@@ -8,14 +8,18 @@
 enum { PUSH_ENDPOINT, PUSH_EXPIRATION, PUSH_KEYS };
 const struct field push_subscribe_fields[] = {
     [PUSH_ENDPOINT] = {.name = "endpoint", .kind = FIELD_URL, .flags = FIELD_REQUIRED},
-    [PUSH_EXPIRATION] = {.name = "expirationTime", .kind = FIELD_INT, .flags = FIELD_NULLABLE, .most = 1LL << 53},
+    [PUSH_EXPIRATION] = {.name = "expirationTime",
+                         .kind = FIELD_INT,
+                         .flags = FIELD_NULLABLE,
+                         .most = 1LL << 53},
     [PUSH_KEYS] = {.name = "keys", .kind = FIELD_OBJECT, .flags = FIELD_REQUIRED},
     {.name = NULL},
 };
 
 enum result push_subscribe(struct call *call)
 {
-    struct device_request request = {.user = str_from(call->identity.user), .channel = "push", .provider = "webpush"};
+    struct device_request request = {
+        .user = str_from(call->identity.user), .channel = "push", .provider = "webpush"};
     struct device_stored stored;
     if (!device_read_subscription(call, call->body[PUSH_ENDPOINT].text, call->body[PUSH_KEYS].tree, STR(""),
                                   &request.address))

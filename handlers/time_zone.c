@@ -32,8 +32,8 @@ enum result time_zone_exists(struct call *call, struct str name, bool *exists)
     db_arg_text(&args, name);
     enum result result = call_db(call, &db);
     if (result == RESULT_OK)
-        result = db_run(db, call->identity.tenant, STR("*"), &query_users_time_zone, &args, call->arena, &rows,
-                        &call->error);
+        result = db_run(db, call->identity.tenant, STR("*"), &query_users_time_zone, &args, call->arena,
+                        &rows, &call->error);
     if (result == RESULT_OK)
         *exists = db_bool(rows, 0, 0);
     return result;

@@ -1,9 +1,9 @@
 /*
  * Users: what a service keeps of its recipients. Name, addresses, language and time zone, attributes.
  *
- * The e-mail address and the phone number are sealed in the user's row, for GET, and again as devices `email` and
- * `phone`, for the worker. Erasing goes in steps of bounded size, each a transaction: if it is cut off, repeating
- * it goes on.
+ * The e-mail address and the phone number are sealed in the user's row, for GET, and again as devices `email`
+ * and `phone`, for the worker. Erasing goes in steps of bounded size, each a transaction: if it is cut off,
+ * repeating it goes on.
  */
 #include "core/limits.h"
 #include "domain/feed.h"
@@ -24,10 +24,22 @@ enum { PUT_NAME, PUT_AVATAR, PUT_EMAIL, PUT_PHONE, PUT_LOCALE, PUT_ZONE, PUT_ATT
 const struct field users_put_fields[] = {
     [PUT_NAME] = {.name = "name", .kind = FIELD_TEXT, .least = 1, .most = NAME_CHARS},
     [PUT_AVATAR] = {.name = "avatarUrl", .kind = FIELD_URL},
-    [PUT_EMAIL] = {.name = "email", .kind = FIELD_WORD, .check = check_email, .rule = "must be an e-mail address"},
-    [PUT_PHONE] = {.name = "phone", .kind = FIELD_WORD, .check = check_phone, .rule = "must be a phone number as in E.164, such as +821012345678"},
-    [PUT_LOCALE] = {.name = "locale", .kind = FIELD_WORD, .check = check_locale, .rule = "must be a language tag as in BCP 47, such as ko-KR"},
-    [PUT_ZONE] = {.name = "timeZone", .kind = FIELD_WORD, .check = check_time_zone, .rule = "must be a time zone's name, such as Asia/Seoul"},
+    [PUT_EMAIL] = {.name = "email",
+                   .kind = FIELD_WORD,
+                   .check = check_email,
+                   .rule = "must be an e-mail address"},
+    [PUT_PHONE] = {.name = "phone",
+                   .kind = FIELD_WORD,
+                   .check = check_phone,
+                   .rule = "must be a phone number as in E.164, such as +821012345678"},
+    [PUT_LOCALE] = {.name = "locale",
+                    .kind = FIELD_WORD,
+                    .check = check_locale,
+                    .rule = "must be a language tag as in BCP 47, such as ko-KR"},
+    [PUT_ZONE] = {.name = "timeZone",
+                  .kind = FIELD_WORD,
+                  .check = check_time_zone,
+                  .rule = "must be a time zone's name, such as Asia/Seoul"},
     [PUT_ATTRIBUTES] = {.name = "attributes", .kind = FIELD_OBJECT, .most = LIMIT_DATA_BYTES, .text = "{}"},
     {.name = NULL},
 };
@@ -67,8 +79,8 @@ static enum result open_sealed(struct call *call, struct str user, const struct 
     if (db_is_null(rows, 0, column))
         return RESULT_OK;
     struct buf text = BUF_INIT(LIMIT_EMAIL_BYTES + 64);
-    enum result result = keyring_open(call->app->ring, context_of(call, user), db_bytes(rows, 0, column, call->arena),
-                                      &text, &call->error);
+    enum result result = keyring_open(call->app->ring, context_of(call, user),
+                                      db_bytes(rows, 0, column, call->arena), &text, &call->error);
     if (result == RESULT_OK)
         *plain = arena_str(call->arena, buf_str(&text));
     buf_free(&text);
@@ -137,8 +149,9 @@ static enum result queue_user(struct call *call, struct db *db, struct str user)
 
 /* Makes, replaces or (without a value) removes the device that mirrors an address. sealed must live until the
  * statement is sent. */
-static enum result queue_address(struct call *call, struct db *db, struct str user, const char *id, const char *channel,
-                                 const struct address *address, bool given, struct device_sealed *sealed)
+static enum result queue_address(struct call *call, struct db *db, struct str user, const char *id,
+                                 const char *channel, const struct address *address, bool given,
+                                 struct device_sealed *sealed)
 {
     struct db_args args = DB_ARGS(call->arena);
     db_arg_text(&args, user);
@@ -157,7 +170,8 @@ static enum result queue_address(struct call *call, struct db *db, struct str us
 static enum result put_once(struct call *call, struct str user, struct db_result *const **results)
 {
     const struct field_value *body = call->body;
-    struct address email = {.kind = ADDRESS_EMAIL, .email = body[PUT_EMAIL].text, .name = body[PUT_NAME].text};
+    struct address email = {
+        .kind = ADDRESS_EMAIL, .email = body[PUT_EMAIL].text, .name = body[PUT_NAME].text};
     struct address phone = {.kind = ADDRESS_PHONE, .phone = body[PUT_PHONE].text};
     struct device_sealed sealed[2];
     struct db *db;
@@ -234,7 +248,8 @@ enum result users_get(struct call *call)
     db_arg_text(&args, call_param(call, "user"));
     enum result result = call_db(call, &db);
     if (result == RESULT_OK)
-        result = db_run(db, call->identity.tenant, STR("*"), &query_users_get, &args, call->arena, &rows, &call->error);
+        result = db_run(db, call->identity.tenant, STR("*"), &query_users_get, &args, call->arena, &rows,
+                        &call->error);
     if (result == RESULT_OK)
         result = db_rows(rows) == 0 ? no_such_user(call) : read_user(call, rows, &user);
     if (result == RESULT_OK)
@@ -263,7 +278,8 @@ enum { EXPORTED_USER, EXPORTED_DEVICES, EXPORTED_PREFERENCES, EXPORTED_NOTIFICAT
 static enum result read_export(struct call *call, struct str user, const struct uuid *before,
                                struct db_result *const **results)
 {
-    static const struct db_query *const queries[] = {&query_users_get, &query_devices_list, &query_preferences_get};
+    static const struct db_query *const queries[] = {&query_users_get, &query_devices_list,
+                                                     &query_preferences_get};
     struct db_args args = DB_ARGS(call->arena);
     struct db *db;
     int count = 0;
@@ -304,9 +320,9 @@ enum result users_export(struct call *call)
     else
         json_nil(out);
     device_write_list(out, results[EXPORTED_DEVICES]);
-    member_raw(out, "preferences", db_rows(results[EXPORTED_PREFERENCES]) > 0
-                                       ? db_text(results[EXPORTED_PREFERENCES], 0, 0)
-                                       : STR("{\"channels\":{},\"categories\":{}}"));
+    member_raw(out, "preferences",
+               db_rows(results[EXPORTED_PREFERENCES]) > 0 ? db_text(results[EXPORTED_PREFERENCES], 0, 0)
+                                                          : STR("{\"channels\":{},\"categories\":{}}"));
     notification_write_page(out, results[EXPORTED_NOTIFICATIONS], call->query[EXPORT_LIMIT].number);
     json_close(out, '}');
     return RESULT_OK;
@@ -314,9 +330,10 @@ enum result users_export(struct call *call)
 
 /* ---- erase ---- */
 
-/* One step: some notifications, or with rest everything else. *removed is how many rows went; *place where the
- * feed was, epoch 0 if there is none. */
-static enum result erase_step(struct call *call, struct str user, bool rest, int64_t *removed, struct feed_place *place)
+/* One step: some notifications, or with rest everything else. *removed is how many rows went; *place where
+ * the feed was, epoch 0 if there is none. */
+static enum result erase_step(struct call *call, struct str user, bool rest, int64_t *removed,
+                              struct feed_place *place)
 {
     struct db_args lock = DB_ARGS(call->arena), args = DB_ARGS(call->arena);
     struct db_result *const *results = NULL;
@@ -330,7 +347,8 @@ static enum result erase_step(struct call *call, struct str user, bool rest, int
     if (result == RESULT_OK)
         result = db_queue(db, &query_users_erase_lock, &lock, &call->error);
     if (result == RESULT_OK)
-        result = db_queue(db, rest ? &query_users_erase_rest : &query_users_erase_notifications, &args, &call->error);
+        result = db_queue(db, rest ? &query_users_erase_rest : &query_users_erase_notifications, &args,
+                          &call->error);
     if (result == RESULT_OK)
         result = db_finish(db, call->arena, &results, &count, NULL, &call->error);
     if (result != RESULT_OK)

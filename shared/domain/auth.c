@@ -79,13 +79,16 @@ void auth_destroy(struct auth *auth)
     free(auth);
 }
 
-/* One statement on a connection of the pool. A database that does not answer is RESULT_OFFLINE, whatever its reason. */
+/* One statement on a connection of the pool. A database that does not answer is RESULT_OFFLINE, whatever its
+ * reason. */
 static enum result ask(struct auth *auth, int tenant, struct str user, const struct db_query *query,
-                       const struct db_args *args, struct arena *arena, struct db_result **rows, struct error *error)
+                       const struct db_args *args, struct arena *arena, struct db_result **rows,
+                       struct error *error)
 {
     struct db *db = db_pool_take(auth->pool, AUTH_POOL_WAIT_MS);
     if (db == NULL)
-        return error_set(error, RESULT_OFFLINE, "could not check the credentials: no database connection is free");
+        return error_set(error, RESULT_OFFLINE,
+                         "could not check the credentials: no database connection is free");
     enum result result = db_run(db, tenant, user, query, args, arena, rows, error);
     db_pool_give(auth->pool, db);
     return result == RESULT_OK ? RESULT_OK : (error->code = RESULT_OFFLINE);
@@ -110,8 +113,8 @@ static bool secret_fits(const struct auth *auth, struct str key, struct str secr
     return crypto_equal(mac, known ? (const void *)stored.data : nobody, SHA256_BYTES) && known;
 }
 
-static enum result look_up_key(struct auth *auth, struct str key, struct str secret, struct auth_identity *identity,
-                               struct error *error)
+static enum result look_up_key(struct auth *auth, struct str key, struct str secret,
+                               struct auth_identity *identity, struct error *error)
 {
     struct arena *arena = arena_create(AUTH_ARENA_BYTES);
     if (arena == NULL)
@@ -138,8 +141,9 @@ static enum result look_up_key(struct auth *auth, struct str key, struct str sec
     return result;
 }
 
-static enum result check_basic(struct auth *auth, struct str encoded, const unsigned char digest[SHA256_BYTES],
-                               struct auth_identity *identity, struct error *error)
+static enum result check_basic(struct auth *auth, struct str encoded,
+                               const unsigned char digest[SHA256_BYTES], struct auth_identity *identity,
+                               struct error *error)
 {
     char decoded[KEY_BYTES_MAX + 1 + SECRET_BYTES_MAX];
     size_t bytes = 0;
@@ -179,8 +183,8 @@ static bool key_still_exists(struct auth *auth, struct auth_identity *identity)
 
 /* ---- users ---- */
 
-/* Asks whether the user's tokens were withdrawn after this one was issued. A token that does not say when it was
- * issued cannot be newer than that. */
+/* Asks whether the user's tokens were withdrawn after this one was issued. A token that does not say when it
+ * was issued cannot be newer than that. */
 static enum result admit_user(struct auth *auth, struct auth_identity *identity, struct arena *arena,
                               struct error *error)
 {
@@ -217,7 +221,8 @@ static enum auth_verdict review_user(struct auth *auth, const struct auth_identi
 }
 
 /* The identity as remembered, if that may still be believed. */
-static bool recall_user(struct auth *auth, const unsigned char digest[SHA256_BYTES], struct auth_identity *identity)
+static bool recall_user(struct auth *auth, const unsigned char digest[SHA256_BYTES],
+                        struct auth_identity *identity)
 {
     int64_t now_us = clock_now_us();
     if (!auth_cache_find(auth->cache, digest, identity) || identity->kind != AUTH_USER ||
@@ -308,7 +313,8 @@ static void forget(struct auth *auth, const struct auth_identity *identity)
 {
     unsigned char digest[SHA256_BYTES];
     size_t bytes;
-    if (text_from_base64url(str_from(identity->token_digest), digest, sizeof digest, &bytes) && bytes == sizeof digest)
+    if (text_from_base64url(str_from(identity->token_digest), digest, sizeof digest, &bytes) &&
+        bytes == sizeof digest)
         auth_cache_drop(auth->cache, digest);
 }
 
@@ -394,7 +400,8 @@ static bool ask_origin(struct auth *auth, int tenant, struct str origin, bool *a
     struct error error;
     db_arg_text(&args, origin);
     db_arg_int(&args, tenant);
-    bool answered = ask(auth, DB_TENANT_NONE, STR_NONE, &query_auth_origin, &args, arena, &rows, &error) == RESULT_OK;
+    bool answered =
+        ask(auth, DB_TENANT_NONE, STR_NONE, &query_auth_origin, &args, arena, &rows, &error) == RESULT_OK;
     if (answered)
         *allowed = db_rows(rows) == 1 && db_bool(rows, 0, 0);
     arena_destroy(arena);

@@ -1,8 +1,9 @@
 /*
- * What a user token says (RFC 7519), read without believing more than has been checked: the issuer's name alone
- * before the signature, everything else after it. Pure: no clock, no database.
+ * What a user token says (RFC 7519), read without believing more than has been checked: the issuer's name
+ * alone before the signature, everything else after it. Pure: no clock, no database.
  *
- * To respect one more claim: read it in auth_claims_read(), keep it in struct auth_claims, test it in test_auth.c.
+ * To respect one more claim: read it in auth_claims_read(), keep it in struct auth_claims, test it in
+ * test_auth.c.
  */
 #include "core/limits.h"
 #include "domain/auth_private.h"
@@ -59,7 +60,8 @@ enum result auth_claims_issuer(struct str token, struct arena *arena, char issue
     return RESULT_OK;
 }
 
-static enum result read_times(const json_t *tree, int64_t now_us, struct auth_claims *claims, struct error *error)
+static enum result read_times(const json_t *tree, int64_t now_us, struct auth_claims *claims,
+                              struct error *error)
 {
     const int64_t leeway_us = AUTH_LEEWAY_S * 1000000LL;
     const json_t *nbf = json_object_get(tree, "nbf"), *iat = json_object_get(tree, "iat");
@@ -79,8 +81,8 @@ static enum result read_times(const json_t *tree, int64_t now_us, struct auth_cl
     return RESULT_OK;
 }
 
-enum result auth_claims_read(struct str payload, struct arena *arena, int64_t now_us, struct auth_claims *claims,
-                             struct error *error)
+enum result auth_claims_read(struct str payload, struct arena *arena, int64_t now_us,
+                             struct auth_claims *claims, struct error *error)
 {
     json_t *tree = NULL;
     struct error detail;
@@ -91,7 +93,8 @@ enum result auth_claims_read(struct str payload, struct arena *arena, int64_t no
         return refuse(error, "names no issuer (iss)");
     struct str sub = json_str(json_object_get(tree, "sub"));
     /* Ids that begin with ~ are Belfry's own mailboxes: no token speaks for them. */
-    if (!str_is_set(sub) || !check_id(sub) || sub.data[0] == '~' || !copy_text(claims->user, sizeof claims->user, sub))
+    if (!str_is_set(sub) || !check_id(sub) || sub.data[0] == '~' ||
+        !copy_text(claims->user, sizeof claims->user, sub))
         return refuse(error, "names no valid user (sub)");
     return read_times(tree, now_us, claims, error);
 }

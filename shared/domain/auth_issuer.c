@@ -15,9 +15,9 @@ struct issuer {
     struct issuer *next;
     char *name;
     int tenant;
-    bool good;          /* exists and is not revoked */
+    bool good; /* exists and is not revoked */
     int64_t checked_us;
-    char *sealed;       /* as read, to see whether it was replaced */
+    char *sealed; /* as read, to see whether it was replaced */
     size_t sealed_bytes;
     char algorithm[8];
     struct auth_issuer_key *key;
@@ -206,8 +206,8 @@ static enum result recall(struct auth_issuers *issuers, const char *name, int64_
     return result;
 }
 
-enum result auth_issuers_find(struct auth_issuers *issuers, const char *name, int *tenant, const char **interned,
-                              struct auth_issuer_key **key, struct error *error)
+enum result auth_issuers_find(struct auth_issuers *issuers, const char *name, int *tenant,
+                              const char **interned, struct auth_issuer_key **key, struct error *error)
 {
     int64_t now_us = clock_now_us();
     enum result result = recall(issuers, name, now_us - AUTH_KEY_REMEMBER_US, tenant, interned, key);

@@ -7,10 +7,10 @@
 #include <stdatomic.h>
 
 enum {
-    AUTH_REMEMBER_US = 60000000,     /* a verified user token */
-    AUTH_KEY_REMEMBER_US = 3500000,   /* a verified app key, an issuer, an origin */
-    AUTH_LEEWAY_S = 60,              /* clocks of issuers differ by so much at most */
-    AUTH_ISSUER_BYTES = 128,         /* of an issuer's name */
+    AUTH_REMEMBER_US = 60000000,    /* a verified user token */
+    AUTH_KEY_REMEMBER_US = 3500000, /* a verified app key, an issuer, an origin */
+    AUTH_LEEWAY_S = 60,             /* clocks of issuers differ by so much at most */
+    AUTH_ISSUER_BYTES = 128,        /* of an issuer's name */
     AUTH_POOL_WAIT_MS = 1000
 };
 
@@ -25,19 +25,21 @@ struct auth_claims {
  * RESULT_INVALID if the token is not a JWT. */
 enum result auth_claims_issuer(struct str token, struct arena *arena, char issuer[AUTH_ISSUER_BYTES + 1],
                                struct error *error) MUST_CHECK;
-/* The claims of a verified token at a moment: exp, iss and sub are required, nbf and iat respected (RFC 7519 §4.1).
- * RESULT_FORBIDDEN says what is wrong. */
-enum result auth_claims_read(struct str payload, struct arena *arena, int64_t now_us, struct auth_claims *claims,
-                             struct error *error) MUST_CHECK;
+/* The claims of a verified token at a moment: exp, iss and sub are required, nbf and iat respected (RFC 7519
+ * §4.1). RESULT_FORBIDDEN says what is wrong. */
+enum result auth_claims_read(struct str payload, struct arena *arena, int64_t now_us,
+                             struct auth_claims *claims, struct error *error) MUST_CHECK;
 
 /* ---- auth_ticket.c: pure ---- */
 /* Writes a ticket that holds until expires_us. RESULT_INVALID if it would be too long. */
-enum result auth_ticket_write(const struct keyring *ring, const struct auth_identity *identity, struct str feeds,
-                              int64_t expires_us, char out[TICKET_BYTES_MAX], struct error *error) MUST_CHECK;
-/* What a genuine, unexpired ticket says: identity without issuer, whose name goes to issuer. RESULT_FORBIDDEN else. */
+enum result auth_ticket_write(const struct keyring *ring, const struct auth_identity *identity,
+                              struct str feeds, int64_t expires_us, char out[TICKET_BYTES_MAX],
+                              struct error *error) MUST_CHECK;
+/* What a genuine, unexpired ticket says: identity without issuer, whose name goes to issuer. RESULT_FORBIDDEN
+ * else. */
 enum result auth_ticket_read(const struct keyring *ring, struct str ticket, int64_t now_us,
-                             struct auth_identity *identity, char issuer[AUTH_ISSUER_BYTES + 1], char feeds[256],
-                             struct error *error) MUST_CHECK;
+                             struct auth_identity *identity, char issuer[AUTH_ISSUER_BYTES + 1],
+                             char feeds[256], struct error *error) MUST_CHECK;
 
 /* ---- auth_cache.c: what was verified, by the digest of what was shown ---- */
 struct auth_cache;
@@ -55,9 +57,9 @@ struct auth_withdrawn {
     uint64_t *hashes; /* of tenant and user */
     int64_t *valid_from_us;
     int count;
-    bool too_many;             /* more than fit: each identity is asked for */
-    _Atomic int64_t asked_us;  /* last try */
-    _Atomic int64_t known_us;  /* last success; 0 = never */
+    bool too_many;            /* more than fit: each identity is asked for */
+    _Atomic int64_t asked_us; /* last try */
+    _Atomic int64_t known_us; /* last success; 0 = never */
     _Atomic bool asking;
 };
 void auth_withdrawn_init(struct auth_withdrawn *list);
@@ -76,10 +78,12 @@ struct auth_issuer_key {
 };
 struct auth_issuers *auth_issuers_create(struct db_pool *pool, const struct keyring *ring) MUST_CHECK;
 void auth_issuers_destroy(struct auth_issuers *issuers);
-/* The issuer of this name, asked for at most 5 s ago. *interned is its name, living as long as issuers; key may be
- * NULL if only its existence matters. RESULT_MISSING: unknown or revoked; RESULT_OFFLINE: not known now. */
-enum result auth_issuers_find(struct auth_issuers *issuers, const char *name, int *tenant, const char **interned,
-                              struct auth_issuer_key **key, struct error *error) MUST_CHECK;
+/* The issuer of this name, asked for at most 5 s ago. *interned is its name, living as long as issuers; key
+ * may be NULL if only its existence matters. RESULT_MISSING: unknown or revoked; RESULT_OFFLINE: not known
+ * now. */
+enum result auth_issuers_find(struct auth_issuers *issuers, const char *name, int *tenant,
+                              const char **interned, struct auth_issuer_key **key,
+                              struct error *error) MUST_CHECK;
 void auth_issuer_key_release(struct auth_issuer_key *key);
 
 #endif

@@ -15,8 +15,9 @@ static void ticket_mac(const struct keyring *ring, struct str text, unsigned cha
     keyring_auth_mac(ring, STR("ticket:1"), text, mac);
 }
 
-enum result auth_ticket_write(const struct keyring *ring, const struct auth_identity *identity, struct str feeds,
-                              int64_t expires_us, char out[TICKET_BYTES_MAX], struct error *error)
+enum result auth_ticket_write(const struct keyring *ring, const struct auth_identity *identity,
+                              struct str feeds, int64_t expires_us, char out[TICKET_BYTES_MAX],
+                              struct error *error)
 {
     unsigned char mac[SHA256_BYTES];
     struct buf text = BUF_INIT(TICKET_TEXT_BYTES), ticket = BUF_INIT(TICKET_BYTES_MAX - 1);
@@ -36,7 +37,8 @@ enum result auth_ticket_write(const struct keyring *ring, const struct auth_iden
     }
     buf_free(&text);
     buf_free(&ticket);
-    return fits ? RESULT_OK : error_set(error, RESULT_INVALID, "could not make a ticket: the names in it are too long");
+    return fits ? RESULT_OK
+                : error_set(error, RESULT_INVALID, "could not make a ticket: the names in it are too long");
 }
 
 static enum result refuse(struct error *error)
@@ -74,8 +76,8 @@ static bool read_lines(struct str text, struct auth_identity *identity, char *is
 }
 
 enum result auth_ticket_read(const struct keyring *ring, struct str ticket, int64_t now_us,
-                             struct auth_identity *identity, char issuer[AUTH_ISSUER_BYTES + 1], char feeds[256],
-                             struct error *error)
+                             struct auth_identity *identity, char issuer[AUTH_ISSUER_BYTES + 1],
+                             char feeds[256], struct error *error)
 {
     char text[TICKET_TEXT_BYTES];
     unsigned char mac[SHA256_BYTES], shown[SHA256_BYTES];
@@ -88,7 +90,8 @@ enum result auth_ticket_read(const struct keyring *ring, struct str ticket, int6
         return refuse(error);
     ticket_mac(ring, (struct str){text, text_bytes}, mac);
     if (!crypto_equal(mac, shown, sizeof mac) ||
-        !read_lines((struct str){text, text_bytes}, identity, issuer, feeds) || identity->expires_us <= now_us)
+        !read_lines((struct str){text, text_bytes}, identity, issuer, feeds) ||
+        identity->expires_us <= now_us)
         return refuse(error);
     return RESULT_OK;
 }

@@ -76,7 +76,8 @@ static const struct field sender_fields[SENDER_FIELDS + 1] = {
 
 enum { ACTION_ID, ACTION_LABEL, ACTION_URL, ACTION_FIELDS };
 static const struct field action_fields[ACTION_FIELDS + 1] = {
-    [ACTION_ID] = {"id", FIELD_WORD, FIELD_REQUIRED, .check = is_action_id, .rule = "must be 1 to 32 of a-z 0-9 _ -"},
+    [ACTION_ID] = {"id", FIELD_WORD, FIELD_REQUIRED, .check = is_action_id,
+                   .rule = "must be 1 to 32 of a-z 0-9 _ -"},
     [ACTION_LABEL] = {"label", FIELD_TEXT, FIELD_REQUIRED, .least = 1, .most = ACTION_LABEL_CHARS},
     [ACTION_URL] = {"url", FIELD_URL},
 };
@@ -202,7 +203,8 @@ static void read_actions(const struct reading *r, const json_t *list)
         if (fields_read(action_fields, json_array_get(list, i), at, r->faults, v[i]))
             write_action(&text, v[i]);
         for (size_t before = 0; before < i; before++)
-            if (str_is_set(v[i][ACTION_ID].text) && str_equal(v[i][ACTION_ID].text, v[before][ACTION_ID].text)) {
+            if (str_is_set(v[i][ACTION_ID].text) &&
+                str_equal(v[i][ACTION_ID].text, v[before][ACTION_ID].text)) {
                 fault_add(r->faults, fault_pointer(r->arena, at, STR("id")), "is there already");
                 break;
             }

@@ -13,7 +13,8 @@
 #include "format/field.h"
 #include <jansson.h>
 
-/* What the scheduler may address and a tenant's API call may not: mailboxes of Belfry's own, "~developers". */
+/* What the scheduler may address and a tenant's API call may not: mailboxes of Belfry's own, "~developers".
+ */
 enum send_body_from { SEND_FROM_API, SEND_FROM_SQL };
 
 struct send_body {
@@ -23,8 +24,9 @@ struct send_body {
     struct str event_id; /* or STR_NONE */
 };
 
-/* Reads one send body. Faults are added with pointers below prefix ("" for a whole body, "/notifications/3" for
- * an item). Views live as long as the arena and the tree. False if there were faults; out is then not to be used. */
+/* Reads one send body. Faults are added with pointers below prefix ("" for a whole body, "/notifications/3"
+ * for an item). Views live as long as the arena and the tree. False if there were faults; out is then not to
+ * be used. */
 bool send_body_read(struct arena *arena, const json_t *object, struct str prefix, int64_t now_us,
                     enum send_body_from from, struct faults *faults, struct send_body *out) MUST_CHECK;
 

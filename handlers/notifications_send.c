@@ -135,9 +135,11 @@ static enum result respond(struct call *call, struct str answer)
 
 /* ---- the key ---- */
 
-/* Names the request by what was asked for: method, path and body as they came. */
+/* Names the request, if it has a key, by what was asked for: method, path and body as they came. */
 static void hash_request(struct sending *s)
 {
+    if (!str_is_set(s->key))
+        return;
     const struct request *request = s->call->request;
     struct buf text = BUF_INIT(LIMIT_BULK_BODY_BYTES + PATH_BYTES_MAX + 16);
     buf_printf(&text, "%s " STR_FMT "\n", method_name(request->method), STR_ARG(request->path));
@@ -316,7 +318,6 @@ static enum result open_sending(struct sending *s, struct call *call, int conten
     s->batch.recipients = arena_array(call->arena, LIMIT_RECIPIENTS, sizeof *s->batch.recipients);
     if (s->contents == NULL || s->batch.recipients == NULL)
         return error_set(&call->error, RESULT_FAILED, "no memory for a send");
-    hash_request(s);
     return RESULT_OK;
 }
 
@@ -353,6 +354,7 @@ enum result notifications_send(struct call *call)
     }
     if (!str_is_set(s.key))
         s.key = body.event_id;
+    hash_request(&s);
     if (!valid)
         return refuse(&s);
     if (!may_send(call, &body))
@@ -412,6 +414,7 @@ enum result notifications_bulk(struct call *call)
     if (result != RESULT_OK)
         return result;
     s.item_count = count;
+    hash_request(&s);
     s.items = arena_array(call->arena, (size_t)count, sizeof *s.items);
     if (s.items == NULL)
         return error_set(&call->error, RESULT_FAILED, "no memory for a send");

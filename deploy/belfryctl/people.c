@@ -8,6 +8,7 @@
 #include "deploy/belfryctl/ctl.h"
 #include "deploy/belfryctl/output.h"
 #include "domain/address.h"
+#include "format/check.h"
 #include "queries.h"
 #include <string.h>
 
@@ -65,6 +66,25 @@ static enum result user_show(struct ctl *ctl, struct error *error)
                          SHOW_INT("unseenCount", db_int(r, 0, 6)),
                          SHOW_JSON("optOuts", or_empty(db_text(r, 0, 7), "[]")),
                          SHOW_JSON("devices", or_empty(db_text(r, 0, 8), "[]")));
+}
+
+/* Tokens end within 5 s, wherever they are remembered; one that is issued later is good. */
+static enum result user_revoke(struct ctl *ctl, struct error *error)
+{
+    struct db_args args = DB_ARGS(ctl->arena);
+    struct db_result *r;
+    int tenant;
+    enum result code = ctl_tenant(ctl, ctl->words[0], &tenant, error);
+    if (code == RESULT_OK && !check_id(str_from(ctl->words[1])))
+        code = error_set(error, RESULT_INVALID, "cannot revoke tokens: this is no user id");
+    if (code != RESULT_OK)
+        return code;
+    db_arg_int(&args, tenant);
+    db_arg_cstr(&args, ctl->words[1]);
+    code = ctl_run(ctl, &query_ctl_user_revoke, &args, &r, error);
+    return code == RESULT_OK ? OUTPUT_OBJECT(ctl, error, SHOW_CSTR("user", ctl->words[1]),
+                                             SHOW_TIME("tokensValidFrom", db_int(r, 0, 0)))
+                             : code;
 }
 
 /* ---- alerts ---- */
@@ -170,6 +190,11 @@ const struct ctl_command ctl_commands_people[] = {
      .help = "show a user, with addresses masked",
      .needs = CTL_DB,
      .run = user_show},
+    {.name = "user revoke",
+     .words = "TENANT USER",
+     .help = "refuse the user's tokens that were issued until now; they end within 5 seconds",
+     .needs = CTL_DB,
+     .run = user_revoke},
     {.name = "alert set",
      .words = "TENANT",
      .help = "where a tenant's developers are told of deliveries given up and accounts refused\n\n"

@@ -182,6 +182,12 @@ where tenant_id = $1 and id > $2
 order by id
 limit $3
 
+-- The user need not have a row before.
+-- name: ctl_user_revoke
+insert into belfry.app_user as u (tenant_id, id, tokens_valid_from) values ($1, $2, now())
+on conflict (tenant_id, id) do update set tokens_valid_from = now()
+returning belfry.us(tokens_valid_from)
+
 -- Also who has no row but an inbox.
 -- name: ctl_user_find
 select u.name, u.locale, u.time_zone, u.attributes, (extract(epoch from u.created_at) * 1000000)::bigint,

@@ -84,7 +84,9 @@ export class Bench {
   }
 
   ended(name, code, signal) {
-    if (code !== 0 && !this.stopping) this.fault(`${name} ended with ${signal ?? code}`);
+    if (this.stopping || code === 0) return;
+    console.error(`${name} ended with ${signal ?? code}`);
+    process.exit(1);
   }
 
   program(name, args, options) {

@@ -105,6 +105,7 @@ static inline bool client_is_complete(const struct client *c)
 static inline int client_read(struct client *c)
 {
     bool closed = false;
+    size_t before = c->bytes;
     while (!closed) {
         if (c->capacity - c->bytes < 2048) {
             c->capacity = c->capacity ? c->capacity * 2 : 4096;
@@ -118,7 +119,8 @@ static inline int client_read(struct client *c)
         c->bytes += n > 0 ? (size_t)n : 0;
         c->answer[c->bytes] = '\0';
     }
-    return client_is_complete(c) ? 1 : closed ? -1 : 0;
+    bool more = c->bytes > before; /* a close after an answer is no second answer */
+    return more && client_is_complete(c) ? 1 : closed ? -1 : 0;
 }
 
 static inline int client_status(const struct client *c)

@@ -31,9 +31,11 @@ export function recount(user, tenant = 'shop') {
   ].map((query) => stack.sql(query));
   return { feed, rows };
 }
+const sharedRevs = (user) => stack.sql(`select count(rev) - count(distinct rev) from belfry.notification where user_id = '${user}'`);
 function assertCounted(user) {
   const { feed, rows } = recount(user);
   assert.equal(feed, rows, `counters of ${user}`);
+  assert.equal(sharedRevs(user), '0', `each change of ${user} has a rev of its own`);
 }
 
 describe('one item', () => {
@@ -366,6 +368,7 @@ describe('many at once', () => {
         expect(status, await pending);
         const { feed, rows } = recount(user);
         assert.equal(feed, rows, `after ${what}`);
+        assert.equal(sharedRevs(user), '0', `after ${what} two changes have the same rev`);
       }
     } finally {
       await other.end();

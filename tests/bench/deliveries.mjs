@@ -1,5 +1,7 @@
 // Deliveries a second: 100,000 queued signed webhooks and one worker process, against libcurl alone.
 import { execFile } from 'node:child_process';
+import http from 'node:http';
+import https from 'node:https';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { startPostbox } from '../postbox/index.mjs';
@@ -11,15 +13,16 @@ const run_ = promisify(execFile);
 
 export async function run(bench) {
   const postbox = await startPostbox({ dir: bench.dir }); // its certificate serves the sink with TLS
-  bench.onStop(() => postbox.stop());
+  bench.onStop(() => postbox.close());
   await measure(bench, postbox, { label: 'signed webhook, HTTP', scheme: 'http', least: 0.25, leastRate: 14_000 });
   await measure(bench, postbox, { label: 'signed webhook, HTTPS', scheme: 'https' });
   await measure(bench, postbox, { label: 'Web Push, HTTPS', scheme: 'https', push: true });
 }
 
 async function measure(bench, postbox, { label, scheme, push, least, leastRate }) {
-  const { port, stats } = await startSink(bench, scheme === 'https', push ? 'topic' : 'webhook-id');
+  const { port, forget, stats } = await startSink(bench, scheme === 'https', push ? 'topic' : 'webhook-id');
   const reference = await alone(port, scheme, postbox);
+  await forget();
   const { stack, tenant } = await stackWithDevices(bench, postbox, `${scheme}://127.0.0.1:${port}/`, push);
   await queue(stack, tenant, QUEUED);
   const rate = await drain(bench, stack, stats, QUEUED);
@@ -37,7 +40,16 @@ export async function startSink(bench, tls, key) {
     sink.stdout.once('data', (data) => resolve(JSON.parse(data.toString())));
     sink.kill('SIGTERM');
   });
-  return { port: Number(/listening (\d+)/.exec(line)[1]), stats };
+  const port = Number(/listening (\d+)/.exec(line)[1]);
+  const forget = () => sinkRequest(port, tls, 'DELETE', '/stats');
+  return { port, forget, stats };
+}
+
+function sinkRequest(port, tls, method, path) {
+  return new Promise((resolve, reject) => {
+    const options = { host: '127.0.0.1', port, method, path, rejectUnauthorized: false };
+    (tls ? https : http).request(options, (answer) => answer.resume().on('end', resolve)).on('error', reject).end();
+  });
 }
 
 async function alone(port, scheme, postbox) {

@@ -7,7 +7,7 @@ const QUEUED = 300_000;
 
 export async function run(bench) {
   const postbox = await startPostbox();
-  bench.onStop(() => postbox.stop());
+  bench.onStop(() => postbox.close());
   const rates = {};
   for (const held of [false, true]) {
     const { port, stats } = await startSink(bench, false, 'webhook-id');

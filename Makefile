@@ -40,7 +40,6 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # Replays the corpus; empty when clang's -fsanitize=fuzzer brings its own main() (see tests/fuzz/run).
 FUZZ_MAIN ?= tests/fuzz/main.c
-FUZZERS    := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/*.c))
 
 objects = $(patsubst $(BUILD)/gen/%.c,$(OUT)/gen/%.o,$(patsubst %.c,$(OUT)/%.o,$(filter-out $(BUILD)/gen/%,$(1))) $(filter $(BUILD)/gen/%,$(1)))
@@ -54,7 +53,6 @@ check: ## build the programs and unit tests with sanitizers
 	@$(MAKE) --no-print-directory MODE=check all unit-programs
 unit-programs: $(UNIT_TESTS:%=$(OUT)/unit/%)
 fuzz-programs: $(FUZZ_PROGRAMS:%=$(OUT)/fuzz/%)
-fuzz-programs: $(FUZZERS:%=$(OUT)/fuzz/%)
 bench-programs: $(BENCH_PROGRAMS:%=$(OUT)/bench/%)
 
 $(BUILD)/gen/queries.h $(BUILD)/gen/queries.c &: $(QUERIES) sql/generate
@@ -94,12 +92,8 @@ $(OUT)/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libprograms.a $(OUT)/libbelfry.a
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(QUIET)$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
+# A fuzzer over its corpus; tests/fuzz/run builds the same file with clang's libFuzzer to search for more.
 $(OUT)/fuzz/%: $(OUT)/tests/fuzz/%.o $(call objects,$(FUZZ_MAIN)) $(OUT)/libprograms.a $(OUT)/libbelfry.a
-	@mkdir -p $(@D)
-	$(call say,CC)
-	$(QUIET)$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ $(LIBS) -o $@
-# A fuzzer over its corpus; with clang and CFLAGS=-fsanitize=fuzzer-no-link the same file searches for more.
-$(OUT)/fuzz/%: $(OUT)/tests/fuzz/%.o $(OUT)/tests/fuzz/main.o $(OUT)/libprograms.a $(OUT)/libbelfry.a
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(QUIET)$(CC) $(LDFLAGS_$(MODE)) $(LDFLAGS) $^ $(LIBS) -o $@

@@ -64,7 +64,9 @@ static void print_help(FILE *out)
             snprintf(left, sizeof left, "%s %s", c->name, c->words);
             fprintf(out, "  %-32s %.*s\n", left, (int)strcspn(c->help, "\n"), c->help);
         }
-    fputs("\nEvery command takes --help and --json. Settings come from the environment:\n\n", out);
+    fputs("\nEvery command takes --help and --json; belfryctl --version and belfryctl --settings (those of all\n"
+          "programs, as the README has them) stand alone. Settings come from the environment:\n\n",
+          out);
     config_print(out, CONFIG_CTL);
     fputs("\nExit codes: 0 done, 1 refused, 64 wrong command line, 65 wrong value, 69 unavailable,\n"
           "70 internal, 77 not allowed, 78 wrong setting.\n",
@@ -239,6 +241,10 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--version") == 0) {
         puts("belfryctl " BELFRY_VERSION);
+        return EX_OK;
+    }
+    if (strcmp(argv[1], "--settings") == 0) {
+        config_print(stdout, CONFIG_ALL);
         return EX_OK;
     }
     struct ctl ctl = {.command = find_command(argc - 1, argv + 1, &used)};

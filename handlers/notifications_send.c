@@ -399,10 +399,11 @@ static bool read_item(struct sending *s, int index, const json_t *object)
 static void gather_faults(struct sending *s)
 {
     struct faults *all = &s->call->faults;
-    for (int i = 0; i < s->item_count; i++)
-        for (int f = 0; f < s->items[i].faults->count; f++)
-            fault_add(all, s->items[i].faults->items[f].pointer, STR_FMT,
-                      STR_ARG(s->items[i].faults->items[f].detail));
+    for (int i = 0; i < s->item_count; i++) {
+        const struct faults *faults = s->items[i].faults;
+        for (int f = 0; faults != NULL && f < faults->count; f++)
+            fault_add(all, faults->items[f].pointer, STR_FMT, STR_ARG(faults->items[f].detail));
+    }
 }
 
 enum result notifications_bulk(struct call *call)

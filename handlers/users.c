@@ -250,8 +250,11 @@ enum result users_get(struct call *call)
     if (result == RESULT_OK)
         result = db_run(db, call->identity.tenant, STR("*"), &query_users_get, &args, call->arena, &rows,
                         &call->error);
-    if (result == RESULT_OK)
-        result = db_rows(rows) == 0 ? no_such_user(call) : read_user(call, rows, &user);
+    if (result != RESULT_OK)
+        return result;
+    if (db_rows(rows) == 0)
+        return no_such_user(call);
+    result = read_user(call, rows, &user);
     if (result == RESULT_OK)
         write_user(response_json(call->response, 200), &user);
     return result;

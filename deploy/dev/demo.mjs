@@ -31,33 +31,36 @@ export async function makePostbox({ dir, host, findPort }) {
   const home = join(dir, 'postbox');
   mkdirSync(home, { recursive: true });
   const infoFile = join(home, 'postbox.json');
-  const last = readJson(infoFile);
-  const lastPort = (url) => (url ? Number(new URL(url).port) : 0);
-  const ports = {
-    '--http-port': lastPort(last.url), '--https-port': lastPort(last.httpsUrl),
-    '--smtp-port': last.smtpPort ?? 0, '--smtps-port': last.smtpsPort ?? 0,
-  };
-  const taken = new Set();
-  for (const [name, port] of Object.entries(ports)) {
-    do ports[name] = await findPort(host, taken.has(port) ? 0 : port);
-    while (taken.has(ports[name]));
-    taken.add(ports[name]);
-  }
   const logFile = join(dir, 'log', 'postbox.log');
   mkdirSync(join(dir, 'log'), { recursive: true });
+  const ports = await freePorts(readJson(infoFile), host, findPort);
   const service = new Service({
     name: 'postbox',
     logFile,
-    launch: directLauncher({
+    launch: (onExit) => directLauncher({
       command: [process.execPath, POSTBOX, '--dir', home, '--host', host, ...Object.entries(ports).flat().map(String)],
       env: { PATH: process.env.PATH }, cwd: dir, logFile,
-    }),
+    })(onExit),
     ready: async () => readJson(infoFile).pid === service.pid
       && (await fetch(`${readJson(infoFile).url}/health`)).status === 204,
     stopSignals: [['SIGTERM', 3000]],
   });
   await service.start();
+  Object.assign(ports, portsOf(readJson(infoFile))); // where it has to be again after a crash
   return { service, postbox: postboxClient(readJson(infoFile)) };
+}
+
+const portsOf = (info) => ({
+  '--http-port': Number(new URL(info.url).port), '--https-port': Number(new URL(info.httpsUrl).port),
+  '--smtp-port': info.smtpPort, '--smtps-port': info.smtpsPort,
+});
+
+// Those of the last run; 0, the system's choice, for each that somebody else has now.
+async function freePorts(last, host, findPort) {
+  if (!last.url) return {};
+  const ports = portsOf(last);
+  for (const [name, port] of Object.entries(ports)) if (await findPort(host, port) !== port) ports[name] = 0;
+  return ports;
 }
 
 /** Makes, once, what outlives a restart; each step is remembered as soon as it is done. */
@@ -126,7 +129,7 @@ export const pageFiles = (dir) => ({ '/demo.json': join(dir, 'public', 'demo.jso
 function writePageFile(stack, client, postbox, token) {
   mkdirSync(join(stack.dir, 'public'), { recursive: true });
   const facts = {
-    url: stack.url, user: USER, token, appKey: client.appKey, appSecret: client.appSecret, postboxUrl: postbox.url,
+    user: USER, userToken: token, appKey: client.appKey, appSecret: client.appSecret, postboxUrl: postbox.url,
   };
   replaceFile(join(stack.dir, 'public', 'demo.json'), `${JSON.stringify(facts, null, 1)}\n`, 0o644);
 }

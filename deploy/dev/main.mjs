@@ -16,8 +16,8 @@ const { values } = parseArgs({ options: { build: text, dir: text, port: text } }
 const dir = resolve(values.dir);
 const say = (words) => console.log(words);
 
-async function choosePort() {
-  if (values.port === undefined) return findPort(HOST, PREFERRED_PORT);
+async function demandedPort() {
+  if (values.port === undefined) return 0;
   const port = Number(values.port);
   if (!Number.isInteger(port) || port < 1 || port > 65535) throw new Error(`PORT must be a port number, not "${values.port}"`);
   if (await findPort(HOST, port) !== port) throw new Error(`Port ${port} is taken; choose another with PORT=`);
@@ -43,11 +43,11 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
 
 try {
   rmSync(join(dir, 'demo.env'), { force: true });
-  const port = await choosePort();
+  const port = await demandedPort();
   const { service, postbox } = await makePostbox({ dir, host: HOST, findPort });
   running.postbox = service;
   await startStack({
-    dir, buildDir: values.build, host: HOST, port, postbox, say, files: pageFiles(dir), connect: [postbox.url],
+    dir, buildDir: values.build, host: HOST, port, preferPort: PREFERRED_PORT, postbox, say, files: pageFiles(dir), connect: [postbox.url],
     created: (stack) => { running.stack = stack; },
   });
   const { stack } = running;

@@ -17,9 +17,10 @@
 //
 // Names of services: postgres, redis, pgbouncer, api (api2, api3 ... with apiProcs), worker
 // (worker2 ...), scheduler (scheduler2 ...), web.
-// Promises: services start in that order and stop in the opposite one; what dies is back within
-// 1 s; a failed start says whose, and shows the end of its log; what it leaves in `dir` a next start
-// continues from. One more service: a file like redis.mjs and a line in makeServices.
+// Promises: the web server starts first, for it claims the port; the others start in that order and stop
+// in the opposite one; what dies is back within 1 s; a failed start says whose, and shows the end of its
+// log; what it leaves in `dir` a next start continues from. One more service: a file like redis.mjs and
+// a line in start().
 import { execFileSync } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
@@ -37,6 +38,7 @@ import { isCgi, makeWeb, WEB_SERVERS } from './web.mjs';
 const ROOT = new URL('../..', import.meta.url).pathname;
 const SOCKET_PATH_BYTES_MAX = 107; // sockaddr_un holds 108 with its NUL
 const LONGEST_SOCKET_NAME = '/pooler/.s.PGSQL.5432.lock';
+const PORT_TRIES_MAX = 10;
 
 const DEFAULTS = {
   dir: null, // all data and logs; null: a temporary one that stop() removes (unless KEEP=1 is set)
@@ -44,6 +46,7 @@ const DEFAULTS = {
   webServer: 'lighttpd', // one of WEB_SERVERS
   host: '127.0.0.1',
   port: 0, // 0: a free one
+  preferPort: 0, // taken if nobody else has it, where `port` is 0
   apiProcs: 1,
   workers: 1,
   schedulers: 1,
@@ -103,31 +106,49 @@ class Stack extends EventEmitter {
   }
 
   async start() {
-    const { host, port, webServer, say } = this.options;
+    const { host, say } = this.options;
     mkdirSync(join(this.dir, 'log'), { recursive: true });
     if (this.temporary) chmodSync(this.dir, 0o755);
     this.sockets = socketDirectory(this.dir);
-    this.port = port || await findPort(host);
-    this.url = `http://${host}:${this.port}`;
     this.keysFile = join(this.dir, 'keys');
+    this.apiSocket = join(this.sockets, 'api.sock');
 
-    await this.#startOne(this.#add(makePostgres({
+    const postgres = this.#add(makePostgres({
       dir: join(this.dir, 'postgres'), socketDir: join(this.sockets, 'pg'), logFile: this.#log('postgres'),
       settings: this.options.postgres,
-    })));
-    await this.#startOne(this.#add(makeRedis({
+    }));
+    const redis = this.#add(makeRedis({
       dir: this.dir, socket: join(this.sockets, 'redis.sock'), logFile: this.#log('redis'), maxMemory: this.options.redisMemory,
-    })));
-    this.db = this.service('postgres').url(SUPERUSER);
-    this.redis = this.service('redis').address;
+    }));
+    this.db = postgres.url(SUPERUSER);
+    this.redis = redis.address;
+    const pooler = this.options.pooler ? this.#add(this.#makePooler()) : null;
+    await this.#startWeb(host);
+    await this.#startOne(postgres);
+    await this.#startOne(redis);
     await this.#prepareDatabase();
-    if (this.options.pooler) await this.#startOne(this.#add(this.#makePooler()));
+    if (pooler) await this.#startOne(pooler);
     for (const service of this.#makePrograms()) await this.#startOne(service);
-    await this.#startOne(this.#add(this.#makeWeb(webServer)));
     say(`Waiting for ${this.url}/readyz`);
     await until(() => this.#isReady(), `${this.url}/readyz did not answer 200`).catch((error) => {
       throw new Error(`${error.message}; the end of ${this.#log('api')}:\n${tail(this.#log('api'))}\n${tail(this.#log('web'))}`);
     });
+  }
+
+  // A port that was free a moment ago may be somebody else's now: then another one, unless it was asked for.
+  async #startWeb(host) {
+    const { port, preferPort, webServer } = this.options;
+    for (let tries = 1; ; tries += 1) {
+      this.port = port || await findPort(host, tries === 1 ? preferPort : 0);
+      this.url = `http://${host}:${this.port}`;
+      const web = this.#add(this.#makeWeb(webServer));
+      try {
+        return await this.#startOne(web);
+      } catch (error) {
+        if (port || tries === PORT_TRIES_MAX || this.#stopping) throw error;
+        await web.stop();
+      }
+    }
   }
 
   #log(name) {
@@ -175,7 +196,7 @@ class Stack extends EventEmitter {
   /** The environment of one of Belfry's programs that connects as this role. */
   env(role) {
     const { pooler, env, postbox } = this.options;
-    const database = pooler && this.#services.has('pgbouncer') ? this.service('pgbouncer') : this.service('postgres');
+    const database = this.service(pooler ? 'pgbouncer' : 'postgres');
     const inherited = ['PATH', 'ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS'];
     return {
       ...Object.fromEntries(inherited.filter((name) => process.env[name]).map((name) => [name, process.env[name]])),
@@ -204,7 +225,6 @@ class Stack extends EventEmitter {
 
   // All handlers share one listening socket, which is there before the first and after the last.
   #makeApi(count, env) {
-    this.apiSocket = join(this.sockets, 'api.sock');
     const logFile = this.#log('api');
     const holder = holdSocket({
       socket: this.apiSocket, command: [join(this.buildDir, 'belfry-api')], env, cwd: this.dir, logFile,

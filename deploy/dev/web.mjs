@@ -5,6 +5,7 @@
 //   cgi             lighttpd, one process for each request
 //   apache          mod_proxy_fcgi
 //   apache-cgi      mod_cgid
+import { randomBytes } from 'node:crypto';
 import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { join } from 'node:path';
@@ -28,27 +29,29 @@ export const isCgi = (webServer) => webServer.endsWith('cgi');
  */
 export function makeWeb(webServer, site) {
   mkdirSync(site.dir, { recursive: true });
+  const stamp = `belfry-${randomBytes(6).toString('hex')}`;
   const { command, as, stopSignals } = webServer.startsWith('apache')
-    ? apache(webServer, site) : lighttpd(webServer, site);
+    ? apache(webServer, site, stamp) : lighttpd(webServer, site, stamp);
   const service = new Service({
     name: 'web',
     logFile: site.logFile,
     launch: directLauncher({
       command, env: { PATH: `${process.env.PATH}:/usr/sbin`, LANG: 'C.UTF-8' }, cwd: '/', logFile: site.logFile, as,
     }),
-    ready: () => answers(site.host, site.port),
+    ready: () => answers(site.host, site.port, stamp),
     stopSignals,
   });
   service.configFile = command.at(-1) === '-DFOREGROUND' ? command.at(-2) : command.at(-1);
   return service;
 }
 
-// Any answer will do: what is behind it has a readiness of its own.
-function answers(host, port) {
+// Any answer that carries our stamp will do (somebody quicker may have the port): what is behind it has a
+// readiness of its own.
+function answers(host, port, stamp) {
   return new Promise((resolve) => {
     const request = http.get({ host, port, path: '/nothing-here', timeout: 2000, agent: false }, (response) => {
       response.resume();
-      resolve(true);
+      resolve(Object.values(response.headers).includes(stamp));
     });
     request.once('error', () => resolve(false)).once('timeout', () => request.destroy());
   });
@@ -67,7 +70,7 @@ function fill(file, values) {
 const quote = (text) => `"${String(text).replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 const pairs = (object) => Object.entries(object).map(([name, value]) => `${quote(name)} => ${quote(value)}`).join(',\n    ');
 
-function lighttpd(webServer, site) {
+function lighttpd(webServer, site, stamp) {
   const variable = (name, value) => [new RegExp(`^var\\.belfry_${name} .*$`, 'm'), `var.belfry_${name} = ${quote(value)}`];
   const values = [variable('www', site.www), variable('connect', ["'self'", ...(site.connect ?? [])].join(' '))];
   if (isCgi(webServer)) {
@@ -82,6 +85,7 @@ server.modules       = ( "mod_indexfile", "mod_access" )
 server.document-root = ${quote(site.www)}
 server.bind          = ${quote(site.host)}
 server.port          = ${site.port}
+server.tag           = ${quote(stamp)}
 server.upload-dirs   = ( ${quote(site.dir)} )
 server.feature-flags += ( "server.graceful-shutdown-timeout" => 5, "server.h2proto" => "enable", "server.h2c" => "enable" )
 server.http-parseopts = ( "url-normalize-required" => "enable", "url-path-dotseg-remove" => "enable", "url-ctrls-reject" => "enable" )
@@ -98,7 +102,7 @@ mimetype.assign      = (
   return { command: ['lighttpd', '-D', '-f', file], as: null, stopSignals: [['SIGINT', 8000], ['SIGTERM', 2000]] };
 }
 
-function apache(webServer, site) {
+function apache(webServer, site, stamp) {
   const paths = [site.dir, site.www, isCgi(webServer) ? site.program : site.socket];
   const as = unprivileged(['www-data', 'nobody'], paths, { readsOurs: isCgi(webServer) });
   const define = (name, value) => [new RegExp(`^Define BELFRY_${name} .*$`, 'm'), `Define BELFRY_${name} ${quote(value)}`];
@@ -127,6 +131,7 @@ ${isCgi(webServer) ? `ScriptSock ${quote(join(site.socketDir, 'cgid.sock'))}` : 
 ServerLimit 16
 ThreadsPerChild 50
 MaxRequestWorkers 800
+Header always set Belfry-Stack ${quote(stamp)}
 TypesConfig /dev/null
 ${types}
 `;

@@ -89,7 +89,7 @@ with f as (
         set rev = f.rev + 1, read_at = w.now_read_at, seen_at = w.now_seen_at, archived_at = w.now_archived_at,
             snoozed_until = w.now_snoozed_until, action = w.now_action, acted_at = w.now_acted_at
     from wanted w, f
-    where n.tenant_id = belfry.tenant() and n.id = w.id and w.differs
+    where n.tenant_id = belfry.tenant() and n.id = $2 and w.differs
 ), counted as (
     update belfry.feed x
         set rev = x.rev + 1, changed_at = now(),
@@ -105,7 +105,7 @@ with f as (
     on conflict (tenant_id, notification_id, kind) do update set at = excluded.at
 ), woken as (
     delete from belfry.due d using wanted w
-    where d.tenant_id = belfry.tenant() and d.notification_id = w.id and d.kind = 'unsnooze' and w.differs
+    where d.tenant_id = belfry.tenant() and d.notification_id = $2 and d.kind = 'unsnooze' and w.differs
           and $6::boolean and w.now_snoozed_until is null
 )
 select w.id, coalesce(c.rev, w.rev), w.type, w.title, w.body, w.data, w.sender, w.category, w.priority, w.actions, w.url,
@@ -136,7 +136,7 @@ with f as (
             and n.cancelled_at is null and n.rev > f.delete_all_rev
 ), deleted as (
     update belfry.notification n set deleted_at = now(), rev = f.rev + 1
-    from old o, f where n.tenant_id = belfry.tenant() and n.id = o.id
+    from old o, f where n.tenant_id = belfry.tenant() and n.id = $2
 ), counted as (
     update belfry.feed x
         set rev = x.rev + 1, changed_at = now(), unread = x.unread - (o.shown and o.unread)::integer,
@@ -145,7 +145,7 @@ with f as (
     returning x.rev, x.unread, x.unseen
 ), forgotten as (
     delete from belfry.due d using old o
-    where d.tenant_id = belfry.tenant() and d.notification_id = o.id and d.kind = 'unsnooze'
+    where d.tenant_id = belfry.tenant() and d.notification_id = $2 and d.kind = 'unsnooze'
 )
 select f.epoch, c.rev, c.unread, c.unseen from counted c cross join f
 

@@ -1,5 +1,5 @@
 -- Notifications as a service sees them. The columns of a row are those of handlers/notification_row.h, in its order;
--- read and seen are effective: the marks of the user's feed are applied.
+-- read and seen are effective: the marks of the user's feed are applied. How rows are looked up: see send.sql.
 
 -- Newest first. $1 category, $2 status, $3 from, $4 to (ids of moments), $5 before this id, $6 rows; NULL: any.
 -- name: notifications_list
@@ -10,7 +10,8 @@ select n.id, n.user_id, n.request_id, n.type, n.title, n.body, n.data, n.sender,
        belfry.us(coalesce(n.read_at, case when n.rev < f.read_all_rev then f.read_all_at end)),
        belfry.us(n.archived_at), n.action, belfry.us(n.acted_at)
 from belfry.notification n
-left join belfry.feed f on f.tenant_id = belfry.tenant() and f.key = 'inbox:' || n.user_id
+cross join lateral (select 'inbox:' || n.user_id as key offset 0) k
+left join lateral (select f.* from belfry.feed f where f.tenant_id = belfry.tenant() and f.key = k.key limit 1) f on true
 cross join lateral (select case when n.cancelled_at is not null then 'cancelled' when n.expires_at <= now() then 'expired'
                                 when n.scheduled_at > now() then 'scheduled' else 'active' end as status) s
 where n.tenant_id = belfry.tenant() and ($1::text is null or n.category = $1) and ($2::text is null or s.status = $2)
@@ -26,11 +27,12 @@ select n.id, n.user_id, n.request_id, n.type, n.title, n.body, n.data, n.sender,
                           case when n.rev < f.read_all_rev then f.read_all_at end)),
        belfry.us(coalesce(n.read_at, case when n.rev < f.read_all_rev then f.read_all_at end)),
        belfry.us(n.archived_at), n.action, belfry.us(n.acted_at)
-from belfry.notification n
-left join belfry.feed f on f.tenant_id = belfry.tenant() and f.key = 'inbox:' || n.user_id
+from (select * from belfry.notification n where n.tenant_id = belfry.tenant() and n.user_id = $1 order by n.rev offset 0) n
+cross join lateral (select 'inbox:' || n.user_id as key offset 0) k
+left join lateral (select f.* from belfry.feed f where f.tenant_id = belfry.tenant() and f.key = k.key limit 1) f on true
 cross join lateral (select case when n.cancelled_at is not null then 'cancelled' when n.expires_at <= now() then 'expired'
                                 when n.scheduled_at > now() then 'scheduled' else 'active' end as status) s
-where n.tenant_id = belfry.tenant() and n.user_id = $1 and ($2::text is null or n.category = $2)
+where ($2::text is null or n.category = $2)
       and ($3::text is null or s.status = $3) and n.id >= $4::uuid and n.id < $5::uuid and n.id < $6::uuid
 order by n.id desc
 limit $7
@@ -45,7 +47,8 @@ select n.id, n.user_id, n.request_id, n.type, n.title, n.body, n.data, n.sender,
        belfry.us(coalesce(n.read_at, case when n.rev < f.read_all_rev then f.read_all_at end)),
        belfry.us(n.archived_at), n.action, belfry.us(n.acted_at)
 from belfry.notification n
-left join belfry.feed f on f.tenant_id = belfry.tenant() and f.key = 'inbox:' || n.user_id
+cross join lateral (select 'inbox:' || n.user_id as key offset 0) k
+left join lateral (select f.* from belfry.feed f where f.tenant_id = belfry.tenant() and f.key = k.key limit 1) f on true
 where n.tenant_id = belfry.tenant() and n.id = $1
 
 -- ---- cancelling: the feed is locked by the first statement, the second sees what is true under the lock
@@ -60,7 +63,7 @@ on conflict (tenant_id, key) do update set rev = f.rev
 -- user, whether it changed anything, deliveries that had not left, whether the inbox changed, epoch, rev, unread, unseen.
 -- name: notifications_cancel
 with found as (
-    select n.id, n.user_id, n.cancelled_at is null as fresh,
+    select n.id, n.user_id, k.key, n.cancelled_at is null as fresh,
            n.in_inbox and n.deleted_at is null and n.cancelled_at is null and n.rev > f.delete_all_rev as shown,
            n.archived_at is null and n.snoozed_until is null as listed,
            coalesce(n.read_at, case when n.rev < f.read_all_rev then f.read_all_at end) as read_at,
@@ -68,7 +71,8 @@ with found as (
            f.epoch # i.epoch as epoch, f.rev, f.unread, f.unseen
     from belfry.notification n
     cross join belfry.installation i
-    left join belfry.feed f on f.tenant_id = belfry.tenant() and f.key = 'inbox:' || n.user_id
+    cross join lateral (select 'inbox:' || n.user_id as key offset 0) k
+    left join lateral (select f.* from belfry.feed f where f.tenant_id = belfry.tenant() and f.key = k.key limit 1) f on true
     where n.tenant_id = belfry.tenant() and n.id = $1
 ), cancelled as (
     update belfry.notification n set cancelled_at = now(), rev = case when t.shown then t.rev + 1 else n.rev end
@@ -78,7 +82,8 @@ with found as (
         set rev = f.rev + 1, changed_at = now(), unread = f.unread - (t.listed and t.read_at is null)::integer,
             unseen = f.unseen - (t.listed and t.read_at is null and t.seen_at is null)::integer
     from found t
-    where f.tenant_id = belfry.tenant() and f.key = 'inbox:' || t.user_id and t.shown
+    cross join lateral (select x.ctid from belfry.feed x where x.tenant_id = belfry.tenant() and x.key = t.key limit 1) x
+    where f.ctid = x.ctid and t.shown
     returning f.rev, f.unread, f.unseen
 ), forgotten as (
     delete from belfry.due d using found t where d.tenant_id = belfry.tenant() and d.notification_id = $1 and t.fresh

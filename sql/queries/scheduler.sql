@@ -1,4 +1,5 @@
 -- What the scheduler asks, as belfry_scheduler: across tenants where it looks, as one tenant where it changes inboxes.
+-- How rows are looked up and named for a change: see send.sql.
 
 -- ---- duties: scheduler/duty.c ---------------------------------------------------------------------------------
 
@@ -63,7 +64,8 @@ limit $4
 with wanted as materialized (
     select distinct 'inbox:' || n.user_id as key
     from unnest($1::uuid[]) as w (id)
-    join belfry.notification n on n.tenant_id = belfry.tenant() and n.id = w.id
+    cross join lateral (select n.* from belfry.notification n
+                        where n.tenant_id = belfry.tenant() and n.id = w.id limit 1) n
 )
 select f.key
 from wanted w
@@ -79,18 +81,22 @@ with target as materialized (
     select n.*, 'inbox:' || n.user_id as key, greatest(n.created_at, n.scheduled_at) as arrived_at,
            coalesce(n.expires_at <= now(), false) as expired, greatest(n.created_at, n.scheduled_at) < $2::timestamptz as old
     from unnest($1::uuid[]) as w (id)
-    join belfry.notification n on n.tenant_id = belfry.tenant() and n.id = w.id
+    cross join lateral (select n.* from belfry.notification n
+                        where n.tenant_id = belfry.tenant() and n.id = w.id limit 1) n
 ), leaving as materialized (
     select t.id, t.key, f.rev + row_number() over (partition by t.key order by t.id) as new_rev,
            t.archived_at is null and t.snoozed_until is null as listed,
            coalesce(t.read_at, case when t.rev < f.read_all_rev then f.read_all_at end) as read_at,
            coalesce(t.seen_at, case when t.rev < f.seen_all_rev then f.seen_all_at end) as seen_at
     from target t
-    join belfry.feed f on f.tenant_id = belfry.tenant() and f.key = t.key
+    cross join lateral (select f.* from belfry.feed f where f.tenant_id = belfry.tenant() and f.key = t.key limit 1) f
     where (t.expired or t.old) and t.in_inbox and t.deleted_at is null and t.cancelled_at is null and t.rev > f.delete_all_rev
 ), moved as (
     update belfry.notification n set in_inbox = false, rev = l.new_rev, read_at = l.read_at, seen_at = l.seen_at
-    from leaving l where n.tenant_id = belfry.tenant() and n.id = l.id
+    from leaving l
+    cross join lateral (select x.tableoid, x.ctid from belfry.notification x
+                        where x.tenant_id = belfry.tenant() and x.id = l.id limit 1) x
+    where n.ctid = x.ctid and n.tableoid = x.tableoid
 ), total as (
     select l.key, count(*) as revs, (count(*) filter (where l.listed and l.read_at is null))::integer as unread,
            (count(*) filter (where l.listed and l.read_at is null and l.seen_at is null))::integer as unseen
@@ -98,13 +104,18 @@ with target as materialized (
 ), counted as (
     update belfry.feed f
     set rev = f.rev + t.revs, unread = f.unread - t.unread, unseen = f.unseen - t.unseen, changed_at = now()
-    from total t where f.tenant_id = belfry.tenant() and f.key = t.key
+    from total t
+    cross join lateral (select x.ctid from belfry.feed x where x.tenant_id = belfry.tenant() and x.key = t.key limit 1) x
+    where f.ctid = x.ctid
     returning f.key, f.epoch, f.rev, f.unread, f.unseen
 ), forgotten as (
     delete from belfry.due d
     using (select w.id, coalesce(t.old, true) as all_kinds, coalesce(t.expired, true) as expired
            from unnest($1::uuid[]) as w (id) left join target t on t.id = w.id) g
-    where d.tenant_id = belfry.tenant() and d.notification_id = g.id and (g.all_kinds or (g.expired and d.kind = 'expire'))
+    cross join lateral (select x.ctid from belfry.due x
+                        where x.tenant_id = belfry.tenant() and x.notification_id = g.id
+                              and (g.all_kinds or (g.expired and x.kind = 'expire')) offset 0) x
+    where d.ctid = x.ctid
 ), later as (
     insert into belfry.due (tenant_id, notification_id, kind, at)
     select belfry.tenant(), t.id, 'expire', least(t.expires_at, now() + (t.arrived_at - $2::timestamptz))
@@ -118,20 +129,24 @@ select c.key, c.epoch # i.epoch, c.rev, c.unread, c.unseen from counted c cross 
 with target as materialized (
     select n.*, 'inbox:' || n.user_id as key
     from unnest($1::uuid[]) as w (id)
-    join belfry.notification n on n.tenant_id = belfry.tenant() and n.id = w.id
+    cross join lateral (select n.* from belfry.notification n
+                        where n.tenant_id = belfry.tenant() and n.id = w.id limit 1) n
 ), returning_ones as materialized (
     select t.id, t.key, f.rev + row_number() over (partition by t.key order by t.snoozed_until, t.id) as new_rev,
            t.archived_at is null as listed,
            coalesce(t.read_at, case when t.rev < f.read_all_rev then f.read_all_at end) as read_at,
            coalesce(t.seen_at, case when t.rev < f.seen_all_rev then f.seen_all_at end) as seen_at
     from target t
-    join belfry.feed f on f.tenant_id = belfry.tenant() and f.key = t.key
+    cross join lateral (select f.* from belfry.feed f where f.tenant_id = belfry.tenant() and f.key = t.key limit 1) f
     where t.snoozed_until <= now() and t.in_inbox and t.deleted_at is null and t.cancelled_at is null
           and t.rev > f.delete_all_rev
 ), moved as (
     update belfry.notification n
     set snoozed_until = null, rev = r.new_rev, position = r.new_rev, read_at = r.read_at, seen_at = r.seen_at
-    from returning_ones r where n.tenant_id = belfry.tenant() and n.id = r.id
+    from returning_ones r
+    cross join lateral (select x.tableoid, x.ctid from belfry.notification x
+                        where x.tenant_id = belfry.tenant() and x.id = r.id limit 1) x
+    where n.ctid = x.ctid and n.tableoid = x.tableoid
 ), total as (
     select r.key, count(*) as revs, (count(*) filter (where r.listed and r.read_at is null))::integer as unread,
            (count(*) filter (where r.listed and r.read_at is null and r.seen_at is null))::integer as unseen
@@ -139,11 +154,16 @@ with target as materialized (
 ), counted as (
     update belfry.feed f
     set rev = f.rev + t.revs, unread = f.unread + t.unread, unseen = f.unseen + t.unseen, changed_at = now()
-    from total t where f.tenant_id = belfry.tenant() and f.key = t.key
+    from total t
+    cross join lateral (select x.ctid from belfry.feed x where x.tenant_id = belfry.tenant() and x.key = t.key limit 1) x
+    where f.ctid = x.ctid
     returning f.key, f.epoch, f.rev, f.unread, f.unseen
 ), forgotten as (
-    delete from belfry.due d using unnest($1::uuid[]) as w (id)
-    where d.tenant_id = belfry.tenant() and d.notification_id = w.id and d.kind = 'unsnooze' and d.at <= now()
+    delete from belfry.due d
+    using unnest($1::uuid[]) as w (id)
+    cross join lateral (select x.ctid from belfry.due x where x.tenant_id = belfry.tenant() and x.notification_id = w.id
+                              and x.kind = 'unsnooze' and x.at <= now() limit 1) x
+    where d.ctid = x.ctid
 )
 select c.key, c.epoch # i.epoch, c.rev, c.unread, c.unseen from counted c cross join belfry.installation i
 

@@ -91,7 +91,8 @@ from decided r left join surplus s on s.key = r.key
 order by r.ordinal
 
 -- Decides, for notifications that are due now, on which channel and device each goes, and queues it.
--- $1 ids. Opt-outs hold from the first day; what is left out is written down with its reason.
+-- $1 ids. A channel that the user opted out of, or that the tenant has no account for, is left out; what is left out is
+-- written down with its reason. (Webhooks need no account: whom they go to is all in the device.)
 -- name: send_plan
 with target as (
     select w.id, n.user_id, n.category, n.channels, n.priority
@@ -100,7 +101,10 @@ with target as (
     where n.cancelled_at is null and n.deleted_at is null and (n.expires_at is null or n.expires_at > now())
 ), candidate as (
     select t.id, t.user_id, t.priority, d.id as device_id, d.channel, d.provider,
-           belfry.opted_out(p.opt_outs, t.category, d.channel) as opted_out
+           case when belfry.opted_out(p.opt_outs, t.category, d.channel) then 'opted out'
+                when d.channel <> 'webhook'
+                     and not exists (select from belfry.account a where a.tenant_id = belfry.tenant() and a.channel = d.channel)
+                then 'no account' end as obstacle
     from target t
     cross join lateral (select d.id, d.channel, d.provider from belfry.device d
                         where d.tenant_id = belfry.tenant() and d.user_id = t.user_id
@@ -110,7 +114,7 @@ with target as (
 ), planned as (
     select c.id, c.user_id, c.priority, c.device_id, c.channel, c.provider,
            row_number() over (partition by c.id order by c.channel, c.device_id) as n
-    from candidate c where not c.opted_out
+    from candidate c where c.obstacle is null
 ), delivered as (
     insert into belfry.delivery (tenant_id, notification_id, n, user_id, channel, provider, device_id)
     select belfry.tenant(), p.id, p.n, p.user_id, p.channel, p.provider, p.device_id from planned p
@@ -121,8 +125,8 @@ with target as (
     insert into belfry.queue_delta (tenant_id, channel, ready)
     select belfry.tenant(), p.channel, count(*) from planned p group by p.channel
 ), left_out as (
-    select c.id, json_build_object('channel', c.channel, 'device', c.device_id, 'decision', 'skip', 'reason', 'opted out') as decision
-    from candidate c where c.opted_out
+    select c.id, json_build_object('channel', c.channel, 'device', c.device_id, 'decision', 'skip', 'reason', c.obstacle) as decision
+    from candidate c where c.obstacle is not null
     union all
     select t.id, json_build_object('channel', a.channel, 'device', null, 'decision', 'skip', 'reason', 'no address')
     from target t cross join unnest(t.channels) as a (channel)

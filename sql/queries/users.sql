@@ -35,22 +35,34 @@ select exists (select from pg_timezone_names where name = $1)
 select f.epoch # i.epoch, f.rev from belfry.feed f, belfry.installation i
 where f.tenant_id = belfry.tenant() and f.key = 'inbox:' || $1 for no key update of f
 
--- At most $2 notifications of user $1 with all that hangs on them. Answers how many.
+-- At most $2 notifications of user $1 with all that hangs on them. Answers how many. (How rows are named: see send.sql.)
 -- name: users_erase_notifications
 with gone as (
     delete from belfry.notification n
-    where n.tenant_id = belfry.tenant()
-          and n.id = any (array(select m.id from belfry.notification m
-                                where m.tenant_id = belfry.tenant() and m.user_id = $1 limit $2))
+    using (select m.tableoid, m.ctid from belfry.notification m
+           where m.tenant_id = belfry.tenant() and m.user_id = $1 limit $2) x
+    where n.ctid = x.ctid and n.tableoid = x.tableoid
     returning n.id
 ), due as (
-    delete from belfry.due d using gone g where d.tenant_id = belfry.tenant() and d.notification_id = g.id
+    delete from belfry.due d using gone g
+    cross join lateral (select y.ctid from belfry.due y
+                        where y.tenant_id = belfry.tenant() and y.notification_id = g.id offset 0) y
+    where d.ctid = y.ctid
 ), delivery as (
-    delete from belfry.delivery d using gone g where d.tenant_id = belfry.tenant() and d.notification_id = g.id
+    delete from belfry.delivery d using gone g
+    cross join lateral (select y.tableoid, y.ctid from belfry.delivery y
+                        where y.tenant_id = belfry.tenant() and y.notification_id = g.id offset 0) y
+    where d.ctid = y.ctid and d.tableoid = y.tableoid
 ), attempt as (
-    delete from belfry.attempt a using gone g where a.tenant_id = belfry.tenant() and a.notification_id = g.id
+    delete from belfry.attempt a using gone g
+    cross join lateral (select y.tableoid, y.ctid from belfry.attempt y
+                        where y.tenant_id = belfry.tenant() and y.notification_id = g.id offset 0) y
+    where a.ctid = y.ctid and a.tableoid = y.tableoid
 ), dead as (
-    delete from belfry.dead_letter x using gone g where x.tenant_id = belfry.tenant() and x.notification_id = g.id
+    delete from belfry.dead_letter x using gone g
+    cross join lateral (select y.ctid from belfry.dead_letter y
+                        where y.tenant_id = belfry.tenant() and y.notification_id = g.id offset 0) y
+    where x.ctid = y.ctid
     returning x.channel
 ), counted as (
     insert into belfry.queue_delta (tenant_id, channel, dead)

@@ -4,9 +4,10 @@ import assert from 'node:assert/strict';
 import { expect, faultsOf, newUser, openShop, send } from './lib.mjs';
 
 let shop;
+let stack;
 let stop;
 before(async () => {
-  ({ shop, stop } = await openShop());
+  ({ shop, stack, stop } = await openShop());
 });
 after(() => stop?.());
 
@@ -26,6 +27,16 @@ test('the user and the service write the same document', async () => {
   assert.deepEqual(expect(200, await shop.service('GET', `/users/${user}/preferences`)), document);
   assert.deepEqual(expect(200, await shop.service('PUT', `/users/${user}/preferences`, { channels: { sms: false } })), { channels: { sms: false }, categories: {} });
   assert.deepEqual(expect(200, await shop.user(user, 'GET', '/preferences')), { channels: { sms: false }, categories: {} });
+});
+
+test('a channel that the tenant has no account for is left out of the plan, and says so', async () => {
+  const user = newUser();
+  expect(201, await shop.service('PUT', `/users/${user}`, { email: 'x@example.com' }));
+  const [id] = await send(shop, user);
+  assert.deepEqual(await decisions(id), [{ channel: 'email', device: 'email', decision: 'skip', reason: 'no account' }]);
+  stack.ctl('account', 'create', 'shop', '--channel', 'email', '--provider', 'null');
+  const [later] = await send(shop, user);
+  assert.deepEqual((await decisions(later)).map((d) => d.decision), ['deliver']);
 });
 
 test('what the user does not want is left out of the plan, by channel and by category', async () => {

@@ -58,7 +58,7 @@ describe('what is due', () => {
     db = await startDatabase();
     db.ctl('tenant', 'create', 'shop');
     await db.rows(`insert into belfry.device (tenant_id, user_id, id, channel, provider, address_sealed, address_index)
-      values (1, 'alice', 'email', 'email', '', '\\x00', '\\x00')`);
+      values (1, 'alice', 'hook', 'webhook', 'webhook', '\\x00', '\\x00')`);
     await db.startScheduler();
   });
   after(() => db?.stop());
@@ -71,7 +71,7 @@ describe('what is due', () => {
     assert.ok(row.scheduled_at <= new Date(), 'not before its time');
     assert.ok(row.rev && row.position === row.rev);
     assert.equal((await feedOf(db, 'alice')).unread, 1);
-    assert.deepEqual(await db.one('select channel, n from belfry.delivery where notification_id = $1', [id]), { channel: 'email', n: 1 });
+    assert.deepEqual(await db.one('select channel, n from belfry.delivery where notification_id = $1', [id]), { channel: 'webhook', n: 1 });
     assert.equal((await db.one('select count(*)::integer from belfry.ready where notification_id = $1', [id])).count, 1);
     assert.equal((await db.one('select count(*)::integer from belfry.due where notification_id = $1', [id])).count, 0);
   });

@@ -130,7 +130,7 @@ export class Arrived {
     const at = this.#inboxAt.get(shown.id);
     const there = at !== undefined;
     const expected = shown.scheduledAt ? `due at ${clock(shown.scheduledAt)}` : 'on its way';
-    const took = there ? tookText(shown.sentAtMs && !shown.scheduledAt ? at - shown.sentAtMs : -1) : expected;
+    const took = there ? tookText(shown, at) : expected;
     return channelRow('Inbox', there ? 'done' : 'waiting', took);
   }
 
@@ -138,8 +138,7 @@ export class Arrived {
     if (!messages.length) return this.#absentRow(kind, name, shown);
     const [first] = messages;
     const good = messages.some((message) => message.ok ?? !message.problem);
-    const tookMs = shown.sentAtMs && !shown.scheduledAt ? Date.parse(first.at) - shown.sentAtMs : -1;
-    return channelRow(name, good ? 'done' : 'bad', tookText(tookMs), ...messages.map((message) => render(message)));
+    return channelRow(name, good ? 'done' : 'bad', tookText(shown, Date.parse(first.at)), ...messages.map((message) => render(message)));
   }
 
   /** Nothing came: because it will not, or not yet. */
@@ -255,9 +254,12 @@ function channelName(channel) {
   return CHANNELS.find(({ kind }) => kind === channel)?.name ?? channel[0].toUpperCase() + channel.slice(1);
 }
 
-function tookText(ms) {
-  if (ms < 0) return 'arrived';
-  return ms < 10_000 ? `after ${ms} ms` : `after ${Math.round(ms / 1000)} s`;
+/** How long it took from the send, or from the time that it was scheduled for. */
+function tookText(shown, atMs) {
+  if (!shown.sentAtMs) return 'arrived';
+  const ms = atMs - (shown.scheduledAt ? Date.parse(shown.scheduledAt) : shown.sentAtMs);
+  const took = ms < 10_000 ? `${Math.max(ms, 0)} ms` : `${Math.round(ms / 1000)} s`;
+  return shown.scheduledAt ? `${took} after it was due` : `after ${took}`;
 }
 
 function durationText({ startedAt, finishedAt }) {

@@ -2,7 +2,7 @@
  * The demo page: sends as a backend would, shows the inbox as a user's browser would, and shows what the
  * receivers of the other channels got (demo-arrived.js).
  *
- * What it needs to know is in `/demo.json`, which `make run` writes:
+ * What it needs to know is in `demo.json`, which `make run` writes:
  * `{"user","userToken","appKey","appSecret","postboxUrl"}`.
  */
 
@@ -32,7 +32,7 @@ async function main() {
   document.addEventListener('belfry-open', (event) => arrived.show(event.detail.notification));
   form.addEventListener('submit', (event) => {
     event.preventDefault();
-    send(demo, service, arrived);
+    send({ demo, service, arrived, client });
   });
   form.addEventListener('input', () => showCurl(demo));
   $('postbox-link').href = demo.postboxUrl;
@@ -106,7 +106,7 @@ function actionId(label, i) {
   return slug ? `${slug}-${i + 1}` : `action-${i + 1}`;
 }
 
-async function send(demo, service, arrived) {
+async function send({ demo, service, arrived, client }) {
   const body = requestBody(demo);
   const sentAtMs = Date.now();
   const startMs = performance.now();
@@ -119,6 +119,7 @@ async function send(demo, service, arrived) {
     const [notification] = answer.notifications;
     showResult(`${notification.status === 'scheduled' ? 'Scheduled' : 'Accepted'} and committed in ${took} ms`, 'good');
     arrived.show({ ...body, id: notification.id, sentAtMs });
+    if (client.status === 'offline') client.retry(); // Belfry is back, as we just saw
   } catch {
     showResult('Belfry cannot be reached.', 'bad');
   } finally {

@@ -11,7 +11,8 @@
 enum {
     HTTP_HEADER_BLOCK_BYTES_MAX = 32768, /* what of an answer's head is kept */
     HTTP_KEPT_BYTES = 8192,              /* a bigger answer's memory is given back after it */
-    HTTP_NAME_BYTES_MAX = 255
+    HTTP_NAME_BYTES_MAX = 255,
+    SMTP_IDLE_S = 30 /* a connection that was idle for longer may be about to be closed by the server */
 };
 
 struct http_socket {

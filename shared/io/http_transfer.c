@@ -333,6 +333,8 @@ static bool set_smtp(struct http_transfer *t, const struct http_request *r)
     SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->body.bytes);
     /* the reply to the final dot may take ten minutes (RFC 5321 4.5.3.2.6); libcurl's own limit is two */
     SET(CURLOPT_SERVER_RESPONSE_TIMEOUT, (long)r->timeout_ms / 1000 + 1);
+    /* a server that closes idle connections says so with a 421, which would be our next reply */
+    SET(CURLOPT_MAXAGE_CONN, (long)SMTP_IDLE_S);
     return true;
 }
 

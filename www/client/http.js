@@ -26,9 +26,9 @@ export class BelfryError extends Error {
     this.retryAfterMs = retry;
   }
 
-  /** Not Belfry's own answer: no connection, or a gateway that gave up. */
+  /** Not Belfry's own answer: no connection, or a server in front of it that gave up or lost it. */
   get gateway() {
-    return this.status === 0 || this.status === 502 || this.status === 504 || this.status === 408;
+    return this.status === 0 || this.status === 408 || (this.status >= 500 && !this.type);
   }
 }
 

@@ -8,6 +8,7 @@ let shop;
 let stop;
 before(async () => {
   ({ stack, shop, stop } = await openShop());
+  stack.ctl('account', 'create', 'shop', '--channel', 'email', '--provider', 'null');
 });
 after(() => stop?.());
 

@@ -455,7 +455,7 @@ begin
 
     -- Worker and scheduler work across tenants, on the tables they need.
     foreach t in array array['delivery', 'attempt', 'ready', 'scheduled', 'lease', 'dead_letter', 'queue_delta', 'notification',
-                             'device', 'preference', 'account', 'send_request', 'app_user', 'tenant'] loop
+                             'device', 'preference', 'account', 'send_request', 'app_user', 'tenant', 'feed'] loop
         execute format('create policy worker on belfry.%I to belfry_worker using (true) with check (true)', t);
     end loop;
     foreach t in array array['due', 'notification', 'feed', 'delivery', 'attempt', 'ready', 'scheduled', 'lease', 'dead_letter',
@@ -475,6 +475,7 @@ grant usage on all sequences in schema belfry to belfry_api, belfry_worker, belf
 grant select, insert, update, delete on belfry.ready, belfry.scheduled, belfry.lease, belfry.attempt, belfry.dead_letter,
     belfry.queue_delta, belfry.worker to belfry_worker;
 grant select on belfry.delivery, belfry.notification, belfry.preference, belfry.app_user, belfry.tenant, belfry.installation to belfry_worker;
+grant select (tenant_id, key, read_all_rev, delete_all_rev) on belfry.feed to belfry_worker;
 grant select, delete on belfry.device to belfry_worker;
 grant select, update (state, paused_reason, version) on belfry.account to belfry_worker;
 grant insert on belfry.send_request to belfry_worker;

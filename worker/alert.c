@@ -138,6 +138,8 @@ void alerts_args(const struct alerts *alerts, struct db_args *args)
 void alerts_told(struct alerts *alerts, int count)
 {
     int left = alerts->waiting - count;
+    if (count == 0)
+        return; /* a body would be copied onto itself */
     for (int i = 0; i < left; i++) { /* those that came since */
         buf_clear(&alerts->list[i].body);
         buf_add_str(&alerts->list[i].body, buf_str(&alerts->list[count + i].body));

@@ -123,12 +123,14 @@ describe('leases', () => {
     }
     await stack.until(() => sends.every((id) => receiver.taken.has(id)), 'all arrive', lib.DEADLINE_MS);
     await isEmpty();
-    assert.deepEqual(sends.filter((id) => receiver.arrived.get(id) !== 1), [], 'none twice');
+    const twice = sends.filter((id) => receiver.arrived.get(id) !== 1);
+    assert.deepEqual(twice.map((id) => [id, receiver.arrived.get(id), attempts(id)]), [], `none twice\n${lib.logs(stack)}`);
   });
 
   test('orphans of a killed worker start again', async () => {
     const ids = await heldBatch();
     stack.kill('worker');
+    await stack.until(() => receiver.held === 0, 'its connections are cut', lib.DEADLINE_MS);
     receiver.release();
     await stack.until(() => ids.every((id) => receiver.taken.has(id)), 'all are sent', lib.DEADLINE_MS);
     await isEmpty();

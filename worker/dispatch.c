@@ -6,7 +6,7 @@
  * makes it true.
  *
  * What was lost before (its worker died or hung) runs alone: nothing else flies and everything is settled, so that
- * it takes nothing with it. Waiting for that, and its own time, are bounded, and between two of them the others have
+ * it takes nothing with it; that it begins is committed first. Waiting for that, and its own time, are bounded, and between two of them the others have
  * their turn.
  */
 #include "core/clock.h"
@@ -153,7 +153,7 @@ static void fly(struct worker *w, struct job *job)
 static void start(struct worker *w, struct job *job)
 {
     flow_started(&w->flows, job, w->now_ms);
-    if (job->provider->start_first && !job->delivery.sandbox) {
+    if ((job->provider->start_first && !job->delivery.sandbox) || job->delivery.lost > 0) {
         TAILQ_INSERT_TAIL(&w->starting, job, link);
         w->starting_count++;
     } else {
@@ -292,6 +292,10 @@ static bool alone_turn(struct worker *w)
 void dispatch_turn(struct worker *w)
 {
     struct job *job;
+    if (w->stopping) { /* a claim may have come in since */
+        dispatch_return_all(w);
+        return;
+    }
     if (alone_turn(w))
         return;
     while (!TAILQ_EMPTY(&w->flows.freed)) {

@@ -28,6 +28,12 @@ static bool wakes_arrive(const struct worker *w)
     return w->listener && redis_listener_ready(w->listener);
 }
 
+static bool is_empty(const struct worker *w)
+{
+    const struct flows *f = &w->flows;
+    return f->flying_count == 0 && f->waiting_count == 0 && f->parked_count == 0 && w->alone_count == 0 && settle_idle(w);
+}
+
 static enum errand next_errand(struct worker *w)
 {
     if (w->left)
@@ -37,7 +43,7 @@ static enum errand next_errand(struct worker *w)
     if (w->now_ms >= w->renew_ms)
         return ERRAND_RENEW;
     if (w->stopping)
-        return settle_idle(w) && w->flows.flying_count == 0 ? ERRAND_LEAVE : ERRAND_NONE;
+        return is_empty(w) ? ERRAND_LEAVE : ERRAND_NONE;
     if (w->now_ms >= w->mark_ms)
         return ERRAND_MARK;
     if (w->now_ms >= w->lanes_ms)

@@ -32,6 +32,7 @@ struct job {
     const struct provider *provider;           /* NULL until it is known */
     struct outcome outcome;
     struct verdict verdict;
+    bool asked_late; /* its end was sent after its new place once already */
 };
 TAILQ_HEAD(job_list, job);
 

@@ -227,7 +227,7 @@ static enum result open_http(struct worker *w, struct error *error)
 
 static void init_lists(struct worker *w)
 {
-    struct job_list *lists[] = {&w->alone, &w->starting, &w->starting_now, &w->done, &w->settling, &w->late};
+    struct job_list *lists[] = {&w->alone, &w->starting, &w->starting_now, &w->done, &w->settling, &w->late, &w->late_now};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         TAILQ_INIT(lists[i]);
     flows_init(&w->flows, w->config->in_flight_max);
@@ -283,6 +283,7 @@ void worker_close(struct worker *w)
     release_jobs(&w->settling);
     release_jobs(&w->starting_now);
     release_jobs(&w->late);
+    release_jobs(&w->late_now);
     if (w->metrics)
         leave_metrics(w);
     struct link *links[] = {&w->first, &w->second};

@@ -33,14 +33,15 @@ void settle_add(struct worker *w, struct job *job)
 
 bool settle_idle(const struct worker *w)
 {
-    return w->done_count == 0 && w->settling_count == 0 && TAILQ_EMPTY(&w->late) && !w->second.busy;
+    return w->done_count == 0 && w->settling_count == 0 && TAILQ_EMPTY(&w->late) && TAILQ_EMPTY(&w->late_now) && !w->second.busy;
 }
 
 /* ---- arguments ---- */
 
 enum settle_column {
     TENANT, NOTIFICATION, N, GENERATION, BECOMES, OUTCOME, NUMBER, TRIES, CODE, DETAIL, ACCOUNT, MESSAGE_ID, STARTED,
-    FINISHED, DUE, HELD_BY, USER, DEVICE, DEVICE_UPDATED, SETTLE_COLUMNS
+    FINISHED, DUE, HELD_BY, USER, DEVICE, DEVICE_UPDATED, SETTLE_COLUMNS,
+    CHANNEL, ONCE, ALONE /* of other statements */
 };
 
 static void int_or_null(struct db_array *array, bool given, int64_t number)
@@ -82,6 +83,9 @@ static void add_cell(struct db_array *array, const struct job *job, enum settle_
     case USER: text_or_null(array, v->prune || v->place == VERDICT_DEAD, d->user); break;
     case DEVICE: text_or_null(array, v->prune, d->device); break;
     case DEVICE_UPDATED: int_or_null(array, v->prune, d->device_updated_us); break;
+    case CHANNEL: db_array_text(array, d->channel); break;
+    case ONCE: db_array_text(array, job->provider && job->provider->start_first ? STR("t") : STR("f")); break;
+    case ALONE: db_array_text(array, d->lost > 0 ? STR("t") : STR("f")); break;
     case SETTLE_COLUMNS: break;
     }
 }
@@ -105,25 +109,37 @@ static void key_args(const struct job_list *jobs, struct db_args *args, const en
         const struct job *job;
         struct db_array array;
         db_array_begin(&array, args);
-        TAILQ_FOREACH(job, jobs, link) {
-            if (columns[i] == SETTLE_COLUMNS)
-                db_array_text(&array, job->delivery.channel);
-            else
-                add_cell(&array, job, columns[i]);
-        }
+        TAILQ_FOREACH(job, jobs, link)
+            add_cell(&array, job, columns[i]);
         db_array_end(&array);
     }
 }
 
+static int length(const struct job_list *jobs)
+{
+    const struct job *job;
+    int count = 0;
+    TAILQ_FOREACH(job, jobs, link)
+        count++;
+    return count;
+}
+
 /* ---- sending ---- */
 
-static enum result queue_keys(struct worker *w, const struct db_query *query, const struct job_list *jobs,
-                              enum settle_column last, struct error *error)
+static enum result queue_late(struct worker *w, struct error *error)
 {
-    const enum settle_column columns[] = {TENANT, NOTIFICATION, N, last};
+    static const enum settle_column columns[] = {TENANT, NOTIFICATION, N, CHANNEL};
     struct db_args args = DB_ARGS(w->second.arena);
-    key_args(jobs, &args, columns, 4);
-    return db_queue(w->second.db, query, &args, error);
+    key_args(&w->late_now, &args, columns, 4);
+    return db_queue(w->second.db, &query_queue_settle_late, &args, error);
+}
+
+static enum result queue_starts(struct worker *w, struct error *error)
+{
+    static const enum settle_column columns[] = {TENANT, NOTIFICATION, N, GENERATION, ONCE, ALONE};
+    struct db_args args = DB_ARGS(w->second.arena);
+    key_args(&w->starting_now, &args, columns, 6);
+    return db_queue(w->second.db, &query_queue_start, &args, error);
 }
 
 static enum result queue_pauses(struct worker *w, struct error *error)
@@ -162,13 +178,13 @@ static enum result queue_all(struct worker *w, struct error *error)
         parts->settle = count++;
         code = db_queue(w->second.db, &query_queue_settle, &args, error);
     }
-    if (code == RESULT_OK && !TAILQ_EMPTY(&w->late)) {
+    if (code == RESULT_OK && !TAILQ_EMPTY(&w->late_now)) {
         parts->late = count++;
-        code = queue_keys(w, &query_queue_settle_late, &w->late, SETTLE_COLUMNS, error);
+        code = queue_late(w, error);
     }
     if (code == RESULT_OK && !TAILQ_EMPTY(&w->starting_now)) {
         parts->start = count++;
-        code = queue_keys(w, &query_queue_start, &w->starting_now, GENERATION, error);
+        code = queue_starts(w, error);
     }
     if (code == RESULT_OK)
         code = queue_pauses(w, error);
@@ -179,6 +195,12 @@ static enum result queue_all(struct worker *w, struct error *error)
         code = db_queue(w->second.db, &query_worker_alert, &args, error);
     }
     return code;
+}
+
+static bool is_late_due(const struct worker *w)
+{
+    const struct job *job = TAILQ_FIRST(&w->late);
+    return job && (!job->asked_late || w->now_ms - job->settle_ms >= WORKER_LATE_MS);
 }
 
 static void take_jobs(struct worker *w)
@@ -192,6 +214,11 @@ static void take_jobs(struct worker *w)
     }
     TAILQ_CONCAT(&w->starting_now, &w->starting, link);
     w->starting_count = 0;
+    while (is_late_due(w)) {
+        struct job *job = TAILQ_FIRST(&w->late);
+        TAILQ_REMOVE(&w->late, job, link);
+        TAILQ_INSERT_TAIL(&w->late_now, job, link);
+    }
 }
 
 static void put_back(struct worker *w)
@@ -202,11 +229,9 @@ static void put_back(struct worker *w)
     TAILQ_CONCAT(&w->done, &rest, link);
     w->done_count += w->settling_count;
     w->settling_count = 0;
+    TAILQ_CONCAT(&w->late, &w->late_now, link);
     TAILQ_CONCAT(&w->starting, &w->starting_now, link);
-    const struct job *job;
-    w->starting_count = 0;
-    TAILQ_FOREACH(job, &w->starting, link)
-        w->starting_count++;
+    w->starting_count = length(&w->starting);
 }
 
 /* One job alone could not be settled: once more without the words, then it is left to its lease. */
@@ -274,35 +299,51 @@ static void measure(struct worker *w, const struct job *job)
         metrics_count(w->metrics, METRIC_DEAD_LETTERS, labels, 1);
 }
 
-/* Ordinals of those whose lease was held come back; what ended without a lease is sent after its new place. */
-static void release_settled(struct worker *w, const struct db_result *held)
+/* Which of count places come back in rows: flags from 1, in the transaction's arena; NULL if there is no memory. */
+static bool *places(struct worker *w, const struct db_result *rows, int count)
 {
-    bool *was_held = arena_array(w->second.arena, (size_t)w->settling_count + 1, sizeof *was_held);
-    for (int i = 0; was_held && i < db_rows(held); i++) {
-        int64_t ordinal = db_int(held, i, 0);
-        if (ordinal >= 1 && ordinal <= w->settling_count)
-            was_held[ordinal] = true;
+    bool *there = arena_array(w->second.arena, (size_t)count + 1, sizeof *there);
+    for (int i = 0; there && i < db_rows(rows); i++) {
+        int64_t place = db_int(rows, i, 0);
+        if (place >= 1 && place <= count)
+            there[place] = true;
     }
-    for (int ordinal = 1; w->settling_count > 0; ordinal++) {
+    return there;
+}
+
+/* Places of those whose lease was held come back; what ended without a lease is sent after its new place. */
+static void release_settled(struct worker *w, const struct db_result *rows)
+{
+    const bool *held = places(w, rows, w->settling_count);
+    for (int place = 1; w->settling_count > 0; place++) {
         struct job *job = TAILQ_FIRST(&w->settling);
         TAILQ_REMOVE(&w->settling, job, link);
         w->settling_count--;
         measure(w, job);
-        if (was_held && !was_held[ordinal] && job->verdict.place == VERDICT_ENDED)
-            TAILQ_INSERT_TAIL(&w->late, job, link);
+        if (held && !held[place] && job->verdict.log)
+            log_info("a late result was written", LOG_STR("notification", job->delivery.notification),
+                     LOG_INT("n", job->delivery.n));
+        if (held && !held[place] && job->verdict.place == VERDICT_ENDED)
+            TAILQ_INSERT_HEAD(&w->late, job, link); /* before those that wait for their second time */
         else
             job_release(job);
     }
 }
 
-static void release_late(struct worker *w)
+/* One that was found has ended. Another may have ended before, or was on its way: once more, a second later. */
+static void release_late(struct worker *w, const struct db_result *rows)
 {
     struct job *job;
-    while ((job = TAILQ_FIRST(&w->late))) {
-        TAILQ_REMOVE(&w->late, job, link);
-        log_info("a late result was written", LOG_STR("notification", job->delivery.notification),
-                 LOG_INT("n", job->delivery.n));
-        job_release(job);
+    const bool *found = places(w, rows, length(&w->late_now));
+    for (int place = 1; (job = TAILQ_FIRST(&w->late_now)); place++) {
+        TAILQ_REMOVE(&w->late_now, job, link);
+        if (job->asked_late || (found && found[place])) {
+            job_release(job);
+        } else {
+            job->asked_late = true;
+            job->settle_ms = w->now_ms;
+            TAILQ_INSERT_TAIL(&w->late, job, link);
+        }
     }
 }
 
@@ -312,10 +353,9 @@ static void begin_started(struct worker *w, const struct db_result *started)
     struct job *job;
     struct job_list jobs = TAILQ_HEAD_INITIALIZER(jobs);
     TAILQ_CONCAT(&jobs, &w->starting_now, link);
-    for (int64_t ordinal = 1; (job = TAILQ_FIRST(&jobs)); ordinal++) {
-        bool may = false;
-        for (int row = 0; w->id != 0 && row < db_rows(started) && !may; row++)
-            may = db_int(started, row, 0) == ordinal;
+    const bool *begun = places(w, started, length(&jobs));
+    for (int place = 1; (job = TAILQ_FIRST(&jobs)); place++) {
+        bool may = w->id != 0 && begun && begun[place];
         TAILQ_REMOVE(&jobs, job, link);
         if (may) {
             dispatch_started(w, job);
@@ -339,7 +379,7 @@ static void finish(struct worker *w)
     } else {
         w->settle_most = WORKER_SETTLE_MAX;
         if (w->parts.late >= 0)
-            release_late(w);
+            release_late(w, results[w->parts.late]);
         if (w->parts.settle >= 0)
             release_settled(w, results[w->parts.settle]);
         if (w->parts.start >= 0)
@@ -351,7 +391,7 @@ static void finish(struct worker *w)
 
 static bool is_due(const struct worker *w)
 {
-    if (!TAILQ_EMPTY(&w->late) || w->starting_count > 0 || alerts_waiting(w->alerts) > 0)
+    if (is_late_due(w) || w->starting_count > 0 || alerts_waiting(w->alerts) > 0)
         return true;
     if (w->done_count == 0)
         return false;

@@ -28,6 +28,7 @@ enum {
     WORKER_STOP_MS = 25000,     /* transfers may end within this after SIGTERM */
     WORKER_TICK_MS = 100,       /* parked jobs and deadlines are looked at so often */
     WORKER_SETTLE_MAX = 400,    /* outcomes settled in one statement … */
+    WORKER_LATE_MS = 1000,      /* after which one that was not found is looked for again */
     WORKER_SETTLE_WAIT_MS = 15  /* … or as many as came in this time, while there is more to do */
 };
 
@@ -87,7 +88,8 @@ struct worker {
     int64_t alone_ms;         /* since when the head waits; 0 = not yet */
     int64_t company_until_ms; /* others have their turn until then */
     struct job_list starting; /* their start is to be committed, or is being */
-    struct job_list done, settling, late;
+    struct job_list done, settling;
+    struct job_list late, late_now; /* ended without a lease: to be taken from wherever they are */
     int alone_count, starting_count, done_count, settling_count;
 
     /* settling */

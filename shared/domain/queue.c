@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 enum {
-    LOST_MAX = 3,      /* once in company, then three times alone */
+    LOST_MAX = 3,      /* times alone, after the first one in company */
     COMPACT_LEAST = 16 /* rows of one tenant and channel that are worth a rewrite */
 };
 

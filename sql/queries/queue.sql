@@ -79,7 +79,8 @@ select p.tenant_id, p.notification_id, p.n, g.generation, p.channel, p.priority,
        d.user_id, d.provider, d.device_id, v.address_sealed, belfry.us(v.updated_at) as device_updated,
        n.id is not null as known, n.type, n.title, n.body, n.data, n.sender, n.category, n.actions, n.url,
        n.sandbox, belfry.us(n.created_at) as created, belfry.us(n.expires_at) as expires,
-       n.cancelled_at is not null as cancelled, n.read_at is not null as read, n.deleted_at is not null as deleted,
+       n.cancelled_at is not null as cancelled, n.read_at is not null or coalesce(n.rev < m.read_all_rev, false) as read,
+       n.deleted_at is not null or coalesce(n.rev < m.delete_all_rev, false) as deleted,
        belfry.opted_out(f.opt_outs, n.category, p.channel) as opted_out, t.paused_at is not null as paused
 from picked p
 cross join generation g
@@ -93,14 +94,19 @@ left join lateral (
     where v.tenant_id = p.tenant_id and v.user_id = d.user_id and v.id = d.device_id limit 1) v on true
 left join lateral (
     select f.opt_outs from belfry.preference f where f.tenant_id = p.tenant_id and f.user_id = d.user_id limit 1) f on true
+left join lateral (
+    select m.read_all_rev, m.delete_all_rev from belfry.feed m
+    where m.tenant_id = p.tenant_id and m.key = 'inbox:' || d.user_id limit 1) m on true
 left join lateral (select t.paused_at from belfry.tenant t where t.id = p.tenant_id limit 1) t on true
 
--- Notes, where a repeat is not allowed, that transfers are about to begin. Only those returned may.
--- $1 tenants, $2 notifications, $3 numbers, $4 generations.
+-- Notes that transfers are about to begin. Only those returned may. $1 tenants, $2 notifications, $3 numbers,
+-- $4 generations, $5 whether a repeat is forbidden, $6 whether it runs alone: that it may take its worker with it is
+-- noted before, so that what only waited beside it is not blamed.
 -- name: queue_start
-update belfry.lease l set started_at = now()
-from unnest($1::integer[], $2::uuid[], $3::smallint[], $4::bigint[]) with ordinality
-     as g (tenant_id, notification_id, n, generation, ordinal)
+update belfry.lease l
+set started_at = case when g.once then now() end, lost = l.lost + g.alone::integer
+from unnest($1::integer[], $2::uuid[], $3::smallint[], $4::bigint[], $5::boolean[], $6::boolean[]) with ordinality
+     as g (tenant_id, notification_id, n, generation, once, alone, ordinal)
 where l.tenant_id = g.tenant_id and l.notification_id = g.notification_id and l.n = g.n and l.generation = g.generation
 returning g.ordinal
 
@@ -125,7 +131,8 @@ with given as materialized (
 ), released as (
     delete from belfry.lease l using given g
     where l.tenant_id = g.tenant_id and l.notification_id = g.notification_id and l.n = g.n and l.generation = g.generation
-    returning g.ordinal, g.tenant_id, g.notification_id, g.n, l.channel, l.priority, l.lost, g.becomes, g.tries,
+    returning g.ordinal, g.tenant_id, g.notification_id, g.n, l.channel, l.priority, g.becomes, g.tries,
+              case when g.outcome is null then l.lost else 0 end as lost, -- what ended by itself harms nobody
               g.outcome, g.detail, g.due, g.held_by, g.user_id
 ), logged as (
     insert into belfry.attempt (tenant_id, notification_id, n, generation, number, outcome, final, code, detail,
@@ -161,32 +168,37 @@ with given as materialized (
 select ordinal from released
 
 -- A result that came after its lease was lost ends the delivery all the same, unless a newer claim has started it.
--- $1 tenants, $2 notifications, $3 numbers, $4 channels. Rare: it looks through the lanes.
+-- $1 tenants, $2 notifications, $3 numbers, $4 channels. Rare: it looks through the lanes. Returns the places of those
+-- that it found. One that is just being moved may be missed: the worker asks again a second later.
 -- name: queue_settle_late
 with given as materialized (
-    select * from unnest($1::integer[], $2::uuid[], $3::smallint[], $4::text[]) as g (tenant_id, notification_id, n, channel)
+    select * from unnest($1::integer[], $2::uuid[], $3::smallint[], $4::text[]) with ordinality
+                  as g (tenant_id, notification_id, n, channel, ordinal)
 ), unleased as (
     delete from belfry.lease l using given g
     where l.tenant_id = g.tenant_id and l.notification_id = g.notification_id and l.n = g.n and l.started_at is null
-    returning l.tenant_id, l.channel, 0 as ready, 0 as scheduled, -1 as leased
+    returning g.ordinal, l.tenant_id, l.channel, 0 as ready, 0 as scheduled, -1 as leased
 ), unscheduled as (
     delete from belfry.scheduled s using given g
     where s.tenant_id = g.tenant_id and s.notification_id = g.notification_id and s.n = g.n
-    returning s.tenant_id, s.channel, 0 as ready, -1 as scheduled, 0 as leased
+    returning g.ordinal, s.tenant_id, s.channel, 0 as ready, -1 as scheduled, 0 as leased
 ), unready as (
     delete from belfry.ready r using given g
     where r.channel = g.channel and r.tenant_id = g.tenant_id and r.notification_id = g.notification_id and r.n = g.n
-    returning r.tenant_id, r.channel, -1 as ready, 0 as scheduled, 0 as leased
+    returning g.ordinal, r.tenant_id, r.channel, -1 as ready, 0 as scheduled, 0 as leased
 ), moved as (
     select * from unleased union all select * from unscheduled union all select * from unready
+), counted as (
+    insert into belfry.queue_delta (tenant_id, channel, ready, scheduled, leased)
+    select tenant_id, channel, sum(ready), sum(scheduled), sum(leased) from moved group by tenant_id, channel
 )
-insert into belfry.queue_delta (tenant_id, channel, ready, scheduled, leased)
-select tenant_id, channel, sum(ready), sum(scheduled), sum(leased) from moved group by tenant_id, channel
+select ordinal from moved
 
 -- ---- duties of the scheduler ----------------------------------------------------------------------------------
 
--- What workers that are gone had leased. $1 limit, $2 how often a lease may be lost. A worker's row goes when
--- nothing refers to it any more.
+-- What workers that are gone had leased. A lease lost for the first time counts; from then on queue_start counts
+-- those that ran alone. $1 limit, $2 how often a delivery may be lost alone. A worker's row goes when nothing refers
+-- to it any more.
 -- name: queue_recover
 with gone as materialized (
     select id from belfry.worker where until < now() order by until limit 8 for update skip locked
@@ -199,11 +211,12 @@ with gone as materialized (
 ), taken as (
     delete from belfry.lease where ctid = any (array(select place from picked))
 ), fate as materialized (
-    select p.*, case when p.started_at is not null then 'unknown' when p.lost >= $2::integer then 'dead' else 'ready' end as becomes
+    select p.*, case when p.started_at is not null then 'unknown' when p.lost > $2::integer then 'dead' else 'ready' end as becomes
     from picked p
 ), back as (
     insert into belfry.ready (channel, tenant_id, priority, notification_id, n, tries, lost)
-    select channel, tenant_id, priority, notification_id, n, tries, lost + 1 from fate where becomes = 'ready' order by generation
+    select channel, tenant_id, priority, notification_id, n, tries, greatest(lost, 1) from fate where becomes = 'ready'
+    order by generation
 ), logged as (
     insert into belfry.attempt (tenant_id, notification_id, n, generation, number, outcome, final, detail, started_at)
     select tenant_id, notification_id, n, generation, tries + 1, 'unknown', true,

@@ -197,7 +197,7 @@ class Stack extends EventEmitter {
   env(role) {
     const { pooler, env, postbox } = this.options;
     const database = this.service(pooler ? 'pgbouncer' : 'postgres');
-    const inherited = ['PATH', 'ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS'];
+    const inherited = ['PATH', 'ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS', 'BELFRY_LOG'];
     return {
       ...Object.fromEntries(inherited.filter((name) => process.env[name]).map((name) => [name, process.env[name]])),
       LANG: 'C.UTF-8',

@@ -18,6 +18,18 @@ static long read_input(void *context, char *into, size_t bytes)
     return (long)got;
 }
 
+/* A web server that cannot hand over the whole body may drop the answer (Apache does). */
+static void drain_input(size_t bytes)
+{
+    char rest[16384];
+    while (bytes > 0) {
+        long got = read_input(NULL, rest, bytes < sizeof rest ? bytes : sizeof rest);
+        if (got <= 0)
+            return;
+        bytes -= (size_t)got;
+    }
+}
+
 static bool write_output(struct str bytes)
 {
     while (bytes.bytes > 0) {
@@ -65,6 +77,8 @@ int cgi_serve(struct app *app, char **environment)
     else
         response_problem(&response, result == RESULT_INVALID ? PROBLEM_MALFORMED : PROBLEM_FAILED, NULL, "%s",
                          error.text);
+    if (result == RESULT_OK && request.content_length > request.body.bytes)
+        drain_input(request.content_length - request.body.bytes);
     bool written = answer(&response);
     response_close(&response);
     redis_close(thread.redis);

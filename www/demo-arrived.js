@@ -43,17 +43,20 @@ export class Arrived {
 
   /** Reads the postbox from now on. */
   async start() {
+    let wait = false; // the first answer tells what is there
     for (;;) {
       try {
         const url = new URL(this.#parts.postboxUrl, document.baseURI);
         url.searchParams.set('since', String(this.#since));
-        if (this.#messages.size) url.searchParams.set('wait', String(WAIT_S));
+        if (wait) url.searchParams.set('wait', String(WAIT_S));
         const startMs = Date.now();
         const { messages } = await (await fetch(url, { cache: 'no-store' })).json();
         this.#keep(messages);
-        if (!messages.length && Date.now() - startMs < 1000) await sleep(RETRY_MS / 2);
+        if (wait && !messages.length && Date.now() - startMs < 1000) await sleep(RETRY_MS / 2);
+        wait = true;
       } catch {
         this.#since = 0; // gone or started anew: read it from the beginning
+        wait = false;
         await sleep(RETRY_MS);
       }
     }

@@ -110,12 +110,19 @@ async function show(mailbox, request, url) {
   if (url.pathname === '/' && (request.headers.accept ?? '').includes('text/html')) return pageFile('/index.html');
   const filter = { kind: url.searchParams.get('kind'), since: Number(url.searchParams.get('since') ?? 0) };
   const seconds = Math.min(Number(url.searchParams.get('wait') ?? 0), WAIT_SECONDS_MAX);
-  if (seconds > 0) {
-    const wanted = (message) => filter.kind === null || message.kind === filter.kind;
-    await mailbox.waitFor(wanted, { timeoutMs: seconds * 1000, since: filter.since }).catch(() => {});
-  }
+  if (seconds > 0) await waitForMessage(mailbox, request, filter, seconds);
   const body = { messages: mailbox.list(filter), counts: mailbox.counts(), dropped: mailbox.dropped };
   return { status: 200, headers: { 'Access-Control-Allow-Origin': '*', 'Cache-Control': 'no-store' }, body };
+}
+
+// Until there is one, or the time is over, or whoever asked is gone.
+async function waitForMessage(mailbox, request, filter, seconds) {
+  const gone = new AbortController();
+  const onClose = () => gone.abort();
+  request.socket.once('close', onClose);
+  const wanted = (message) => filter.kind === null || message.kind === filter.kind;
+  await mailbox.waitFor(wanted, { timeoutMs: seconds * 1000, since: filter.since, signal: gone.signal }).catch(() => {});
+  request.socket.off('close', onClose);
 }
 
 function pageFile(path) {

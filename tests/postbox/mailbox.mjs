@@ -93,21 +93,24 @@ export class Mailbox extends EventEmitter {
 
   /**
    * Resolves with the first kept or coming message for which the predicate holds, or rejects after
-   * `timeoutMs` with an error that lists what did arrive.
+   * `timeoutMs`, or when the signal falls, with an error that lists what did arrive.
    */
-  waitFor(predicate, { timeoutMs = 15_000, since = 0 } = {}) {
+  waitFor(predicate, { timeoutMs = 15_000, since = 0, signal = null } = {}) {
     const found = this.list({ since }).find(predicate);
     if (found) return Promise.resolve(found);
     return new Promise((resolve, reject) => {
       const done = (settle, value) => {
         clearTimeout(timer);
         this.off('message', look);
+        signal?.removeEventListener('abort', end);
         settle(value);
       };
       const look = (message) => {
         if (message.n > since && predicate(message)) done(resolve, message);
       };
-      const timer = setTimeout(() => done(reject, this.#missing(timeoutMs, since)), timeoutMs);
+      const end = () => done(reject, this.#missing(timeoutMs, since));
+      const timer = setTimeout(end, timeoutMs);
+      signal?.addEventListener('abort', end);
       this.on('message', look);
     });
   }

@@ -70,6 +70,7 @@ export class BelfryClient extends EventTarget {
     if (this.#running) return;
     const run = (this.#running = {});
     globalThis.addEventListener?.('online', this.#onBack);
+    globalThis.addEventListener?.('offline', this.#onGone);
     globalThis.document?.addEventListener('visibilitychange', this.#onBack);
     globalThis.navigator?.serviceWorker?.addEventListener('message', this.#onWorkerMessage);
     globalThis.navigator?.serviceWorker?.controller?.postMessage({ kind: 'belfry-ready' });
@@ -83,6 +84,7 @@ export class BelfryClient extends EventTarget {
     this.#tabs = null;
     this.#live = null;
     globalThis.removeEventListener?.('online', this.#onBack);
+    globalThis.removeEventListener?.('offline', this.#onGone);
     globalThis.document?.removeEventListener('visibilitychange', this.#onBack);
     globalThis.navigator?.serviceWorker?.removeEventListener('message', this.#onWorkerMessage);
   }
@@ -322,6 +324,8 @@ export class BelfryClient extends EventTarget {
   #onBack = () => {
     if (!isHidden()) this.#live?.wake();
   };
+
+  #onGone = () => this.#live?.cut();
 
   /** @param {MessageEvent} event */
   #onWorkerMessage = (event) => {

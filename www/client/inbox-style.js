@@ -110,7 +110,7 @@ button { font: inherit; color: inherit; background: none; border: 0; padding: 0;
 .row.fresh { animation: arrive .5s ease-out, glow 2.6s ease-out; }
 .avatar {
   width: 36px; height: 36px; border-radius: 50%; overflow: hidden; display: grid; place-items: center;
-  background: color-mix(in srgb, var(--hue) 17%, var(--_surface)); color: color-mix(in srgb, var(--hue) 74%, var(--_text)); font-weight: 650;
+  background: color-mix(in srgb, var(--hue) 17%, var(--_surface)); color: color-mix(in srgb, var(--hue) 60%, var(--_text)); font-weight: 650;
   --hue: #4a7ab0;
 }
 .avatar[data-hue="1"] { --hue: #b5852a; }

@@ -16,6 +16,8 @@ const STREAM_AGAIN_MS = 5 * 60_000;
 const STREAM_SILENT_MS = 60_000;
 /** A stream that stayed open this long works, even if nothing happened meanwhile. */
 const STREAM_ALIVE_MS = 20_000;
+/** Without a network the `online` event wakes us; this is for browsers that forget it. */
+const ONLINE_AGAIN_MS = 60_000;
 /** A waiting poll gets this much more than it asked for before we give it up. */
 const POLL_GRACE_MS = 10_000;
 
@@ -46,9 +48,13 @@ export class Live {
   #streamAgainAtMs = 0;
   /** @type {(() => void) | null} */
   #wake = null;
+  /** Ends the request on its way. @type {AbortController | null} */
+  #request = null;
   /** @type {string | null} */
   #etag = null;
   #refused = false;
+  /** The last request failed. */
+  #lost = false;
 
   /** @param {LiveOptions} options */
   constructor(options) {
@@ -70,6 +76,11 @@ export class Live {
   /** Ends a pause: the tab is looked at again, the network is back, something was changed here. */
   wake() {
     if (!this.#refused) this.#wake?.();
+  }
+
+  /** The network went: a request that waits would only find out by its time limit. */
+  cut() {
+    this.#request?.abort();
   }
 
   /** A token that was refused for good is worth another try (somebody logged in again). */
@@ -105,13 +116,16 @@ export class Live {
 
   /** One poll. @param {AbortSignal} signal @returns {Promise<number>} milliseconds to the next request */
   async #poll(signal) {
-    const waitS = this.cursor === null ? 0 : waitSecondsOf(this.#pace, this.#options.isHidden());
-    const first = this.cursor === null;
+    // The first one, and the first after a failure, does not wait: it tells that all is well (again).
+    const first = this.cursor === null || this.#lost;
+    const waitS = first ? 0 : waitSecondsOf(this.#pace, this.#options.isHidden());
     const startMs = Date.now();
+    const request = this.#open(signal);
     try {
-      const answer = await this.#askPoll(waitS, signal);
+      const answer = await this.#askPoll(waitS, request.signal);
       if (signal.aborted) return 0;
       if (answer) this.#take(answer);
+      this.#lost = false;
       this.#status(this.#pace.waitS > 0 ? 'live' : 'polling', null);
       if (first) return 0;
       const { pace, delayMs } = nextPace(this.#pace, {
@@ -126,7 +140,22 @@ export class Live {
       return delayMs;
     } catch (error) {
       return signal.aborted ? 0 : this.#failed(/** @type {BelfryError} */ (error), waitS, Date.now() - startMs);
+    } finally {
+      request.close();
     }
+  }
+
+  /** A signal for one request: falls with the loop's, and with cut(). @param {AbortSignal} signal */
+  #open(signal) {
+    const controller = (this.#request = new AbortController());
+    const abort = () => controller.abort();
+    signal.addEventListener('abort', abort, { once: true });
+    const close = () => {
+      this.#request = null;
+      signal.removeEventListener('abort', abort);
+      abort();
+    };
+    return { signal: controller.signal, abort, close };
   }
 
   #pollAfterMs = 2000;
@@ -160,21 +189,20 @@ export class Live {
       this.#etag = null;
     }
     const { pace, delayMs } = nextPace(this.#pace, {
-      kind: 'failure', elapsedMs, waitS, gateway: error.gateway, retryAfterMs: error.retryAfterMs,
+      kind: 'failure', elapsedMs, waitS, gateway: error.gateway && this.#options.isOnline(), retryAfterMs: error.retryAfterMs,
     }, this.#circumstances());
     const cut = pace.failures === this.#pace.failures;
     this.#pace = pace;
+    this.#lost ||= !cut;
     this.#refused = error.status === 401 || error.status === 403;
     if (!cut) this.#status(this.#refused ? 'unauthorized' : 'offline', error);
     if (this.#refused || this.#options.isOnline()) return delayMs;
-    return Math.max(delayMs, 60_000); // the `online` event wakes us
+    return Math.max(delayMs, ONLINE_AGAIN_MS);
   }
 
   /** One stream, to its end. @param {AbortSignal} signal @returns {Promise<number>} */
   async #stream(signal) {
-    const controller = new AbortController();
-    const abort = () => controller.abort();
-    signal.addEventListener('abort', abort, { once: true });
+    const request = this.#open(signal);
     const startMs = Date.now();
     let messages = 0;
     let retryMs = 3000;
@@ -183,9 +211,9 @@ export class Live {
       const response = await this.#options.api.open('GET', '/stream', {
         query: { feeds: 'inbox', cursor: this.cursor ?? undefined },
         headers: { Accept: 'text/event-stream' },
-        signal: controller.signal,
+        signal: request.signal,
       });
-      const end = await this.#readStream(response, controller, () => { messages += 1; }, (ms) => { retryMs = ms; });
+      const end = await this.#readStream(response, request, () => { messages += 1; }, (ms) => { retryMs = ms; });
       if (signal.aborted) return 0;
       this.#streamFailures = alive() || end !== 'closed' ? 0 : this.#streamFailures + 1;
       if (end === 'hidden') return 0;
@@ -196,13 +224,17 @@ export class Live {
       this.#streamFailures = alive() ? 1 : this.#streamFailures + 1;
       return this.#streamFailed(/** @type {BelfryError} */ (error));
     } finally {
-      signal.removeEventListener('abort', abort);
-      controller.abort();
+      request.close();
     }
   }
 
   /** @param {BelfryError} error */
   #streamFailed(error) {
+    if (!this.#options.isOnline()) {
+      this.#streamFailures = 0; // not the stream's fault
+      this.#status('offline', error);
+      return ONLINE_AGAIN_MS;
+    }
     if (this.#streamFailures >= 2) {
       this.#streamFailures = 0;
       this.#streamAgainAtMs = Date.now() + STREAM_AGAIN_MS;
@@ -213,24 +245,24 @@ export class Live {
 
   /**
    * @param {Response} response
-   * @param {AbortController} controller
+   * @param {{ signal: AbortSignal, abort: () => void }} request
    * @param {() => void} onMessage
    * @param {(ms: number) => void} onRetry
    * @returns {Promise<string>} why it ended
    */
-  async #readStream(response, controller, onMessage, onRetry) {
+  async #readStream(response, request, onMessage, onRetry) {
     if (!response.body) throw new BelfryError('this browser cannot read streams');
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     const parser = new SseParser();
-    let timer = setTimeout(() => controller.abort(), STREAM_SILENT_MS);
+    let timer = setTimeout(request.abort, STREAM_SILENT_MS);
     try {
       for (;;) {
         const { done, value } = await reader.read();
         if (done) return 'closed';
         clearTimeout(timer);
-        timer = setTimeout(() => controller.abort(), STREAM_SILENT_MS);
+        timer = setTimeout(request.abort, STREAM_SILENT_MS);
         for (const message of parser.push(value)) {
-          if (controller.signal.aborted) return 'closed';
+          if (request.signal.aborted) return 'closed';
           if (message.event === 'end') return JSON.parse(message.data).reason ?? 'closed';
           if (message.event !== 'update') continue;
           this.#take({ ...JSON.parse(message.data), cursor: message.id });

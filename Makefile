@@ -119,6 +119,7 @@ lint: ## clang-tidy and cppcheck
 	@$(MAKE) --no-print-directory $(BUILD)/gen/queries.h $(BUILD)/gen/migrations.c
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance --inline-suppr \
 	    --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches -I. -Ishared -I$(BUILD)/gen \
+	    $(addprefix --include=,$(wildcard /usr/include/*/sys/queue.h)) \
 	    shared handlers worker scheduler deploy/belfryctl
 	clang-tidy --quiet --warnings-as-errors='*' $(wildcard shared/*/*.c handlers/*.c worker/*.c worker/providers/*.c \
 	    scheduler/*.c deploy/belfryctl/*.c) -- $(filter-out -Werror -Wnull-dereference,$(BELFRY_CFLAGS))

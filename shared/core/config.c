@@ -184,19 +184,18 @@ static char *read_secret(const char *name, const char *path, struct error *error
 {
     FILE *file = fopen(path, "re");
     char *text = malloc(SECRET_FILE_BYTES_MAX + 1);
-    const char *fault = NULL;
-    if (file == NULL)
-        fault = strerror(errno);
-    else if (text == NULL)
-        fault = "no memory left";
-    size_t bytes = fault == NULL ? fread(text, 1, SECRET_FILE_BYTES_MAX + 1, file) : 0;
-    if (fault == NULL && ferror(file))
-        fault = strerror(errno);
-    else if (fault == NULL && (bytes > SECRET_FILE_BYTES_MAX || memchr(text, '\0', bytes) != NULL))
-        fault = "it is no text of at most 64 KiB";
+    const char *fault = file == NULL ? strerror(errno) : text == NULL ? "no memory left" : NULL;
+    size_t bytes = 0;
+    if (file != NULL && text != NULL) {
+        bytes = fread(text, 1, SECRET_FILE_BYTES_MAX + 1, file);
+        if (ferror(file))
+            fault = strerror(errno);
+        else if (bytes > SECRET_FILE_BYTES_MAX || memchr(text, '\0', bytes) != NULL)
+            fault = "it is no text of at most 64 KiB";
+    }
     if (file != NULL)
         fclose(file);
-    if (fault != NULL) {
+    if (fault != NULL || text == NULL) {
         error_set(error, RESULT_INVALID, "%s_FILE: could not read %s: %s", name, path, fault);
         free(text);
         return NULL;

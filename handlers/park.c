@@ -283,6 +283,17 @@ static bool start_threads(struct park *park)
     return started;
 }
 
+/* Those that were woken and then left by all who waited are still there when the reader has ended. */
+static void nodes_free(struct park *park)
+{
+    for (size_t b = 0; park->nodes != NULL && b < park->node_buckets; b++)
+        for (struct park_node *node = park->nodes[b], *next; node != NULL; node = next) {
+            next = node->next;
+            free(node);
+        }
+    free(park->nodes);
+}
+
 static void park_free(struct park *park)
 {
     if (park->epoll_fd >= 0)
@@ -291,7 +302,7 @@ static void park_free(struct park *park)
         close(park->bell_fd);
     pthread_mutex_destroy(&park->lock);
     pthread_cond_destroy(&park->work);
-    free(park->nodes);
+    nodes_free(park);
     free(park->by_fd);
     free(park);
 }

@@ -136,11 +136,13 @@ test('memory is bounded: the oldest go', () => {
   assert.equal(state.notifications[0].title, `Title ${ITEMS_MAX + 20}`);
 });
 
-test('arrivals are the new unread ones, never those of a first or whole state', () => {
+test('arrivals are the new unread ones, never those of a first state, and of a whole state only newer ones', () => {
   const events = feed([row(1, 3, { readAt: NOW }), row(2, 4), row(3, 5, { archivedAt: NOW })]);
   assert.deepEqual(arrivals(start(1), events).map((one) => one.title), ['Title 2']);
   assert.deepEqual(arrivals(emptyInbox(), events), []);
-  assert.deepEqual(arrivals(start(1), { ...events, reset: true }), []);
+  assert.deepEqual(arrivals(start(1), { ...events, reset: true }).map((one) => one.title), ['Title 2']);
+  assert.deepEqual(arrivals(start(4), { ...events, reset: true }), [], 'older ones that we had let go');
+  assert.deepEqual(arrivals(start(), { ...events, reset: true }).map((one) => one.title), ['Title 2'], 'the first of all');
 });
 
 test('a reader that gets the feed in pieces of any size ends with the same state', () => {

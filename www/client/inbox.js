@@ -183,19 +183,21 @@ export function visibleItems(state, { now, unreadOnly = false }) {
 }
 
 /**
- * The unread notifications that a feed answer brought and that we did not know: worth announcing.
+ * The unread notifications that a feed answer brought and that we did not know: worth announcing. Of a whole
+ * state those that are newer than all we had: the first notification of a user comes as one, too.
  * @param {InboxState} before
  * @param {InboxFeed} feed
  * @returns {InboxItem[]}
  */
 export function arrivals(before, feed) {
-  if (!before.known || feed.reset) return [];
+  if (!before.known) return [];
   const held = new Set(before.notifications.map((item) => item.id));
+  const since = feed.reset ? before.notifications[0]?.createdAt ?? '' : '';
   const fresh = [];
   for (const event of feed.events) {
     if (event.type !== 'notification') continue;
     const item = event.notification;
-    if (!held.has(item.id) && !item.readAt && !item.archivedAt && !item.seenAt) fresh.push(item);
+    if (!held.has(item.id) && item.createdAt > since && !item.readAt && !item.archivedAt && !item.seenAt) fresh.push(item);
   }
   return fresh;
 }

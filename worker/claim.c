@@ -43,6 +43,7 @@ enum result claim_queue(struct worker *w, struct error *error)
     for (enum ask_column column = ASK_CHANNEL; column < ASK_COLUMNS; column++)
         add_column(&args, w, column);
     db_arg_int(&args, w->id);
+    db_arg_int(&args, w->fence);
     return db_queue(w->first.db, &query_queue_claim, &args, error);
 }
 
@@ -140,6 +141,7 @@ void claim_take(struct worker *w, struct batch *batch, const struct db_result *r
         job->batch = batch;
         job->claimed_ms = w->sent_ms;
         read_job(job, rows, i, batch->arena);
+        w->generation = job->delivery.generation;
         batch->jobs++;
         if (job->delivery.lost > 0) {
             TAILQ_INSERT_TAIL(&w->alone, job, link);

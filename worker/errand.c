@@ -2,7 +2,8 @@
  * What the worker asks of the database on its first connection, one transaction at a time, the most urgent first:
  * its lease, the accounts, which lanes have something, and the next claim.
  *
- * The lease is renewed for all that was claimed at once. Our own clock decides when it is lost, counted from before
+ * The lease is renewed for all that was claimed at once. A claim that may have been committed without our learning of
+ * it is taken back before the next one, or it would be held for as long as we live. Our own clock decides when it is lost, counted from before
  * the renewal was sent, so we always think so before the database does.
  */
 #include "core/clock.h"
@@ -42,6 +43,8 @@ static enum errand next_errand(struct worker *w)
         return w->stopping ? ERRAND_NONE : ERRAND_ENTER;
     if (w->now_ms >= w->renew_ms)
         return ERRAND_RENEW;
+    if (w->claim_unknown)
+        return ERRAND_RETURN;
     if (w->stopping)
         return is_empty(w) ? ERRAND_LEAVE : ERRAND_NONE;
     if (w->now_ms >= w->mark_ms)
@@ -84,6 +87,16 @@ static enum result queue_one(struct worker *w, const struct db_query *query, con
     return db_queue(w->first.db, query, args, error);
 }
 
+static enum result queue_return(struct worker *w, struct error *error)
+{
+    struct db_args fence = DB_ARGS(w->first.arena), back = DB_ARGS(w->first.arena);
+    db_arg_int(&fence, w->id);
+    db_arg_int(&back, w->id);
+    db_arg_int(&back, w->generation);
+    enum result code = queue_one(w, &query_queue_worker_fence, &fence, error);
+    return code == RESULT_OK ? queue_one(w, &query_queue_claim_return, &back, error) : code;
+}
+
 static enum result queue_errand(struct worker *w, enum errand errand, struct error *error)
 {
     struct db_args args = DB_ARGS(w->first.arena);
@@ -111,6 +124,8 @@ static enum result queue_errand(struct worker *w, enum errand errand, struct err
         return queue_one(w, &query_queue_lanes, &args, error);
     case ERRAND_CLAIM:
         return claim_queue(w, error);
+    case ERRAND_RETURN:
+        return queue_return(w, error);
     case ERRAND_LEAVE:
         db_arg_int(&args, w->id);
         return queue_one(w, &query_queue_worker_leave, &args, error);
@@ -123,7 +138,7 @@ static enum result queue_errand(struct worker *w, enum errand errand, struct err
 static void fail(struct worker *w, enum errand errand, const struct error *error)
 {
     static const char *const names[] = {"none",     "enter", "renew", "accounts mark", "accounts",
-                                        "discover", "lanes", "claim", "leave"};
+                                        "discover", "lanes", "claim", "return",        "leave"};
     w->first.retry_ms = w->now_ms + RETRY_MS;
     for (int i = 0; errand == ERRAND_CLAIM && i < w->ask_count; i++)
         lanes_failed(w->lanes, &w->asks[i]);
@@ -185,6 +200,16 @@ static void take_lanes(struct worker *w, const struct db_result *rows)
         w->lanes_ms = w->now_ms + LANES_MS;
 }
 
+static void take_return(struct worker *w, const struct db_result *fence)
+{
+    if (db_rows(fence) == 0) {
+        worker_lease_lost(w);
+        return;
+    }
+    w->fence = (int)db_int(fence, 0, 0);
+    w->claim_unknown = false;
+}
+
 /* Says whether the accounts are to be read next. */
 static bool take_answer(struct worker *w, const struct db_result *rows)
 {
@@ -202,6 +227,9 @@ static bool take_answer(struct worker *w, const struct db_result *rows)
     case ERRAND_DISCOVER:
     case ERRAND_LANES:
         take_lanes(w, rows);
+        break;
+    case ERRAND_RETURN:
+        take_return(w, rows);
         break;
     case ERRAND_LEAVE:
         w->left = true;
@@ -224,6 +252,8 @@ static void finish(struct worker *w)
     bool read_accounts = false;
     enum result code = db_finish(w->first.db, arena, &results, NULL, NULL, &error);
     w->first.busy = false;
+    if (code != RESULT_OK && errand == ERRAND_CLAIM)
+        w->claim_unknown = true; /* it may have been committed all the same */
     if (code != RESULT_OK)
         fail(w, errand, &error);
     else if (batch)
@@ -260,5 +290,7 @@ void worker_lease_lost(struct worker *w)
     log_warning("lost the lease: what had not begun is left to others", LOG_INT("worker", w->id),
                 LOG_INT("in_flight", w->flows.flying_count));
     w->id = 0;
+    w->fence = 0;
+    w->claim_unknown = false;
     dispatch_drop_all(w);
 }

@@ -41,6 +41,7 @@ enum errand {
     ERRAND_DISCOVER, /* lanes by the counters */
     ERRAND_LANES,    /* lanes by looking */
     ERRAND_CLAIM,
+    ERRAND_RETURN,   /* what a claim took whose outcome is unknown */
     ERRAND_LEAVE
 };
 
@@ -81,6 +82,9 @@ struct worker {
     bool accounts_known;
     struct lane_ask asks[LANE_ASKS_MAX];
     int ask_count;
+    bool claim_unknown; /* a claim may have been committed, and we do not have its rows */
+    int fence;
+    int64_t generation; /* the highest that was seen */
 
     /* jobs that are not in flows */
     struct job_list alone;    /* lost before: to be sent with nothing else in flight */

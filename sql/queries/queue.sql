@@ -48,7 +48,7 @@ select channel, tenant_id from lane where $1::text[] is null or channel = any ($
 -- ---- claim and start ----------------------------------------------------------------------------------------
 
 -- Takes from lanes ($1 channels, $2 tenants, $3 priorities), of each what follows seq $4, at most $5 rows, for
--- worker $6, whose own lease is looked at in the same statement. Returns all that is needed to send or to end.
+-- worker $6 with fence $7, whose own lease is looked at in the same statement. Returns all that is needed to send or to end.
 -- name: queue_claim
 with lane as (
     select * from unnest($1::text[], $2::integer[], $3::smallint[], $4::bigint[], $5::integer[])
@@ -62,7 +62,7 @@ with lane as (
         order by r.seq limit l.take
         for update skip locked
     ) r
-    where exists (select from belfry.worker w where w.id = $6::bigint and w.until > now() for key share)
+    where exists (select from belfry.worker w where w.id = $6::bigint and w.fence = $7::integer and w.until > now() for key share)
 ), taken as (
     delete from belfry.ready where ctid = any (array(select place from picked))
 ), generation as materialized (
@@ -98,6 +98,25 @@ left join lateral (
     select m.read_all_rev, m.delete_all_rev from belfry.feed m
     where m.tenant_id = p.tenant_id and m.key = 'inbox:' || d.user_id limit 1) m on true
 left join lateral (select t.paused_at from belfry.tenant t where t.id = p.tenant_id limit 1) t on true
+
+-- After a claim whose outcome is unknown: waits for it, or keeps it from taking anything. $1 worker.
+-- name: queue_worker_fence
+update belfry.worker set fence = fence + 1 where id = $1::bigint and until > now() returning fence
+
+-- What such a claim took goes back as it was: its generation is above all that the worker has seen. $1 worker,
+-- $2 generation.
+-- name: queue_claim_return
+with picked as (
+    delete from belfry.lease where worker_id = $1::bigint and generation > $2::bigint
+    returning tenant_id, notification_id, n, channel, priority, tries, lost
+), back as (
+    insert into belfry.ready (channel, tenant_id, priority, notification_id, n, tries, lost)
+    select channel, tenant_id, priority, notification_id, n, tries, lost from picked
+), counted as (
+    insert into belfry.queue_delta (tenant_id, channel, leased, ready)
+    select tenant_id, channel, -count(*), count(*) from picked group by tenant_id, channel
+)
+select count(*) from picked
 
 -- Notes that transfers are about to begin. Only those returned may. $1 tenants, $2 notifications, $3 numbers,
 -- $4 generations, $5 whether a repeat is forbidden, $6 whether it runs alone: that it may take its worker with it is

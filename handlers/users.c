@@ -382,6 +382,8 @@ enum result users_erase(struct call *call)
     struct feed_place place = {0};
     int64_t total = 0, removed = 0;
     int tries = 0;
+    if (user.data[0] == '~') /* where alerts go is the operator's to say */
+        return error_set(&call->error, RESULT_INVALID, "Ids that begin with ~ are reserved.");
     for (bool rest = false;; rest = removed < ERASE_ROWS) {
         enum result result = erase_step(call, user, rest, &removed, &place);
         if (result != RESULT_OK && retry_again(&call->error, &tries)) {

@@ -95,15 +95,24 @@ enum result duty_age(struct scheduler *s, bool *more, struct error *error)
 static enum result drop_one(struct scheduler *s, const char *parent, struct str before, bool *dropped,
                             struct error *error)
 {
-    struct db_args args = DB_ARGS(s->arena);
-    struct db_result *rows;
-    db_arg_cstr(&args, parent);
-    db_arg_text(&args, before);
-    enum result code = db_run(s->db, DB_TENANT_NONE, STR_NONE, &query_scheduler_partition_drop, &args,
-                              s->arena, &rows, error);
-    *dropped = code == RESULT_OK && !db_is_null(rows, 0, 0);
+    struct db_args find = DB_ARGS(s->arena), drop = DB_ARGS(s->arena);
+    struct db_result *found, *rows;
+    *dropped = false;
+    db_arg_cstr(&find, parent);
+    db_arg_text(&find, before);
+    enum result code = db_run(s->db, DB_TENANT_NONE, STR_NONE, &query_scheduler_partition_find, &find,
+                              s->arena, &found, error);
+    if (code != RESULT_OK || db_rows(found) == 0)
+        return code;
+    struct str partition = db_text(found, 0, 0);
+    db_arg_cstr(&drop, parent);
+    db_arg_text(&drop, partition);
+    db_arg_text(&drop, before);
+    code = db_run(s->db, DB_TENANT_NONE, STR_NONE, &query_scheduler_partition_drop, &drop, s->arena, &rows,
+                  error);
+    *dropped = code == RESULT_OK && db_bool(rows, 0, 0);
     if (*dropped)
-        log_info("dropped a partition past its time", LOG_STR("partition", db_text(rows, 0, 0)));
+        log_info("dropped a partition past its time", LOG_STR("partition", partition));
     return code;
 }
 

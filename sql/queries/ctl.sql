@@ -178,7 +178,7 @@ delete from belfry.account where tenant_id = $1 and id = $2
 -- name: ctl_user_list
 select id, name, locale, time_zone, (extract(epoch from created_at) * 1000000)::bigint
 from belfry.app_user
-where tenant_id = $1 and id > $2
+where tenant_id = $1 and id > $2 and erased_at is null
 order by id
 limit $3
 
@@ -196,7 +196,7 @@ select u.name, u.locale, u.time_zone, u.attributes, (extract(epoch from u.create
                         order by d.id)
         from belfry.device d where d.tenant_id = w.tenant_id and d.user_id = w.id)
 from (select $1::integer as tenant_id, $2::text collate "C" as id) w
-left join belfry.app_user u on u.tenant_id = w.tenant_id and u.id = w.id
+left join belfry.app_user u on u.tenant_id = w.tenant_id and u.id = w.id and u.erased_at is null
 left join belfry.feed f on f.tenant_id = w.tenant_id and f.key = 'inbox:' || w.id
 left join belfry.preference p on p.tenant_id = w.tenant_id and p.user_id = w.id
 where u.id is not null or f.key is not null

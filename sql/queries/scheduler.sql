@@ -224,25 +224,39 @@ set aged_until = aged_until + interval '1 hour', tenant_id = 0, notification_id 
 select belfry.partitions_ahead($1)
 
 -- Before which ids partitions may go: of notifications (their tombstones have been there for $1 days), of deliveries
--- and attempts ($2 days). What is still due or on its way keeps its own.
+-- and attempts ($2 days).
 -- name: scheduler_partition_bounds
-select least(belfry.uuid_floor(r.aged_until - $1::integer * interval '1 day'), d.id, q.id),
-       least(belfry.uuid_floor(now() - $2::integer * interval '1 day'), s.id, q.id)
+select belfry.uuid_floor(r.aged_until - $1::integer * interval '1 day'),
+       belfry.uuid_floor(now() - $2::integer * interval '1 day')
 from belfry.retention r
-left join lateral (
-    select x.notification_id as id from belfry.due x where x.kind = 'send' order by x.notification_id limit 1) s on true
-left join lateral (select x.notification_id as id from belfry.due x order by x.notification_id limit 1) d on true
-left join lateral (
-    select x.id from (
-        (select s.notification_id as id from belfry.scheduled s order by s.notification_id limit 1)
-        union all (select s.notification_id from belfry.ready s order by s.notification_id limit 1)
-        union all (select s.notification_id from belfry.lease s order by s.notification_id limit 1)
-        union all (select s.notification_id from belfry.dead_letter s order by s.notification_id limit 1)
-    ) x order by x.id limit 1) q on true
 
--- $1 notification, delivery or attempt; $2 before.
+-- The oldest partition of $1 that lies wholly before $2 and has nothing in it that is still due or on its way: what is
+-- scheduled for next year keeps its own day, and no other.
+-- name: scheduler_partition_find
+with candidate as materialized (
+    select c.relname::text as name, b.bound[1]::uuid as least, b.bound[2]::uuid as most
+    from pg_inherits i
+    join pg_class c on c.oid = i.inhrelid
+    cross join lateral (
+        select regexp_match(pg_get_expr(c.relpartbound, c.oid),
+                            'FROM \(''([0-9a-f-]{36})''\) TO \(''([0-9a-f-]{36})''\)') as bound) b
+    where i.inhparent = to_regclass('belfry.' || $1) and b.bound[2]::uuid <= $2::uuid
+), busy as materialized (
+    select d.notification_id as id from belfry.due d
+    where d.notification_id < $2::uuid and (d.kind = 'send' or $1::text = 'notification')
+    union all select s.notification_id from belfry.scheduled s where s.notification_id < $2::uuid
+    union all select r.notification_id from belfry.ready r where r.notification_id < $2::uuid
+    union all select l.notification_id from belfry.lease l where l.notification_id < $2::uuid
+    union all select x.notification_id from belfry.dead_letter x where x.notification_id < $2::uuid
+)
+select c.name from candidate c
+where not exists (select from busy b where b.id >= c.least and b.id < c.most)
+order by c.name
+limit 1
+
+-- $1 notification, delivery or attempt; $2 its partition; $3 before.
 -- name: scheduler_partition_drop
-select belfry.partition_drop($1, $2)
+select belfry.partition_drop($1, $2, $3)
 
 -- What has had its time: first answers after 72 hours, dedup keys, dead letters and failed requests after $2 days. $1 rows of each.
 -- Returns the most that one of them lost.

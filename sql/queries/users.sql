@@ -6,8 +6,9 @@ values (belfry.tenant(), $1, $2, $3, $4, $5, $6, $7, $8)
 on conflict (tenant_id, id) do update
     set name = excluded.name, avatar_url = excluded.avatar_url, email_sealed = excluded.email_sealed,
         phone_sealed = excluded.phone_sealed, locale = excluded.locale, time_zone = excluded.time_zone,
-        attributes = excluded.attributes, updated_at = now()
-returning belfry.us(created_at), belfry.us(updated_at), xmax = 0
+        attributes = excluded.attributes, updated_at = now(), erased_at = null,
+        created_at = case when u.erased_at is null then u.created_at else now() end
+returning belfry.us(created_at), belfry.us(updated_at), created_at = now()
 
 -- $1 user, $2 device, $3 channel, $4 sealed, $5 index, $6 hint.
 -- name: users_put_address
@@ -23,7 +24,7 @@ delete from belfry.device where tenant_id = belfry.tenant() and user_id = $1 and
 -- name: users_get
 select id, name, avatar_url, email_sealed, phone_sealed, locale, time_zone, attributes, belfry.us(created_at), belfry.us(updated_at)
 from belfry.app_user
-where tenant_id = belfry.tenant() and id = $1
+where tenant_id = belfry.tenant() and id = $1 and erased_at is null
 
 -- Does the database know this time zone? Reads all its files: only asked when ours does not have it.
 -- name: users_time_zone
@@ -70,10 +71,16 @@ with gone as (
 )
 select count(*) from gone
 
--- The rest. Answers how much there was.
+-- The rest. Answers how much there was. Of whom tokens were withdrawn, that stays known.
 -- name: users_erase_rest
 with u as (
-    delete from belfry.app_user where tenant_id = belfry.tenant() and id = $1 returning 1
+    delete from belfry.app_user
+    where tenant_id = belfry.tenant() and id = $1 and tokens_valid_from is null returning 1
+), w as (
+    update belfry.app_user
+    set name = null, avatar_url = null, email_sealed = null, phone_sealed = null, locale = null, time_zone = null,
+        attributes = '{}', erased_at = now()
+    where tenant_id = belfry.tenant() and id = $1 and tokens_valid_from is not null and erased_at is null returning 1
 ), d as (
     delete from belfry.device where tenant_id = belfry.tenant() and user_id = $1 returning 1
 ), p as (
@@ -83,5 +90,5 @@ with u as (
 ), f as (
     delete from belfry.feed where tenant_id = belfry.tenant() and key = 'inbox:' || $1 returning 1
 )
-select (select count(*) from u) + (select count(*) from d) + (select count(*) from p) + (select count(*) from k)
+select (select count(*) from u) + (select count(*) from w) + (select count(*) from d) + (select count(*) from p) + (select count(*) from k)
        + (select count(*) from f)

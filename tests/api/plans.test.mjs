@@ -15,7 +15,7 @@ const WALKS = {
   ctl_reseal_users: ['app_user'], ctl_reseal_devices: ['device'], // once after a rotation
   ctl_send_failures: ['send_request'], // an operator's list; requests are gone when expanded
   scheduler_peek: ['send_request', 'scheduled'], // whether there is a first row
-  scheduler_partition_bounds: ['due', 'scheduled', 'ready', 'lease', 'dead_letter'], // every ten minutes, reads only
+  scheduler_partition_find: ['due', 'scheduled', 'ready', 'lease', 'dead_letter'], // every ten minutes, reads only
   scheduler_forget: ['send_request'], // failed ones
   queue_lanes: ['ready'], queue_depths: ['ready'], queue_release: ['scheduled'], // first row, then from one lane to the next
 };

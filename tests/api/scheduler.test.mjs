@@ -354,13 +354,14 @@ describe('several schedulers', () => {
 
 describe('retention', () => {
   let db;
+  const parts = (parent, fromDays, toDays, step, format) => `do $$ declare d timestamptz := date_trunc('${step}', now() - interval '${fromDays} days', 'UTC'); begin
+      while d < now() - interval '${toDays} days' loop
+        perform belfry.partition_ensure('${parent}', d, d + interval '1 ${step}', to_char(d at time zone 'UTC', '${format}')); d := d + interval '1 ${step}'; end loop; end $$;`;
+  const days = (parent, from, to) => parts(parent, from, to, 'day', 'YYYYMMDD');
   const heldId = uuidAt(Date.now() - 38 * DAY);
   before(async () => {
     db = await startDatabase();
     db.ctl('tenant', 'create', 'shop');
-    const parts = (parent, fromDays, toDays, step, format) => `do $$ declare d timestamptz := date_trunc('${step}', now() - interval '${fromDays} days', 'UTC'); begin
-      while d < now() - interval '${toDays} days' loop
-        perform belfry.partition_ensure('${parent}', d, d + interval '1 ${step}', to_char(d at time zone 'UTC', '${format}')); d := d + interval '1 ${step}'; end loop; end $$;`;
     db.sql(`set role belfry_owner; set timezone = 'UTC'; ${parts('notification', 200, 0, 'month', 'YYYYMM')} ${parts('delivery', 40, 0, 'day', 'YYYYMMDD')} ${parts('attempt', 40, 0, 'day', 'YYYYMMDD')}`);
     db.sql("update belfry.retention set aged_until = date_trunc('hour', now()) - interval '190 days'");
     await db.rows("insert into belfry.delivery (tenant_id, notification_id, n, user_id, channel, provider, device_id) values (1, $1, 1, 'alice', 'email', '', 'email')", [heldId]);
@@ -406,6 +407,18 @@ describe('retention', () => {
     assert.ok(after.length < held.length, `${held} → ${after}`);
     const first = new Date(Date.now() - 30 * DAY).toISOString().slice(0, 10).replaceAll('-', '');
     assert.equal(after[0], `belfry.delivery_${first}`, 'the day that is half over is the first');
+  });
+
+  test('what is due in a year keeps its own day and holds up no other', async () => {
+    db.sql(`set role belfry_owner; set timezone = 'UTC'; ${days('delivery', 45, 31)} ${days('attempt', 45, 31)}`);
+    const far = await insertNotification(db, { user: 'alice', at: Date.now() - 40 * DAY, inInbox: false, scheduled_at: new Date(Date.now() + 300 * DAY), due: { send: new Date(Date.now() + 300 * DAY) } });
+    await run('partition');
+    const name = (ms) => `belfry.delivery_${new Date(ms).toISOString().slice(0, 10).replaceAll('-', '')}`;
+    const [first, second] = await partitions('delivery');
+    assert.deepEqual([first, second], [name(Date.now() - 40 * DAY), name(Date.now() - 30 * DAY)], 'only the day of what waits is kept');
+    await db.rows('delete from belfry.due where notification_id = $1', [far]);
+    await run('partition');
+    assert.equal((await partitions('delivery'))[0], name(Date.now() - 30 * DAY));
   });
 
   test('keys, dead letters and failed requests are forgotten in time, not before', async () => {

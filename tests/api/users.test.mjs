@@ -1,7 +1,7 @@
 // Users as a service keeps them: full replace, sealed at rest, exported whole, and erased for good.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { checkedTenant, expect, faultsOf, newUser, openShop, send, waitFor } from './lib.mjs';
+import { checkedTenant, expect, faultsOf, newUser, openShop, request, send, waitFor } from './lib.mjs';
 import { openStream } from '../stream.mjs';
 
 let stack;
@@ -72,6 +72,7 @@ for (const [what, body, pointers] of [
 
 test('ids of Belfry itself are refused, and ids that are none', async () => {
   expect(422, await put('~developers', { name: 'x' }));
+  expect(422, await shop.service('DELETE', '/users/~developers'));
   expect(422, await shop.service('PUT', '/users/~developers/preferences', {}));
   expect(422, await shop.service('PUT', '/users/~developers/devices/x', { channel: 'webhook', url: 'https://example.com/' }));
   expect(400, await put('a%20b', { name: 'x' }));
@@ -127,6 +128,26 @@ test('an erased user is gone from every table, and whoever still reads is reset'
   expect(404, await shop.service('DELETE', `/users/${user}`));
   const [fresh] = await send(shop, user);
   await waitFor(async () => expect(200, await shop.user(user, 'GET', '/inbox')).notifications[0]?.id === fresh, 'a new one arrives');
+});
+
+test('a withdrawal of tokens outlives the user that is erased', async () => {
+  const user = newUser();
+  const old = shop.bearer(user);
+  const inbox = (headers) => request(stack, 'GET', '/inbox', { headers });
+  expect(201, await put(user, { name: 'Mallory', email: 'mallory@example.com', attributes: { a: 1 } }));
+  expect(200, await inbox(old));
+  stack.ctl('user', 'revoke', 'shop', user);
+  await waitFor(async () => (await inbox(old)).status === 401, 'the withdrawal is noticed');
+  assert.equal((await shop.service('DELETE', `/users/${user}`)).status, 204);
+  expect(401, await inbox(old));
+  expect(404, await shop.service('GET', `/users/${user}`));
+  expect(404, await shop.service('GET', `/users/${user}/export`));
+  expect(404, await shop.service('DELETE', `/users/${user}`));
+  assert.ok(!stack.sql(`select u::text from belfry.app_user u where id = '${user}'`).includes('Mallory'));
+  expect(201, await put(user, { name: 'Again' }));
+  expect(401, await inbox(old));
+  const again = expect(200, await shop.service('GET', `/users/${user}`));
+  assert.deepEqual([again.name, again.email, again.attributes, again.createdAt], ['Again', null, {}, again.updatedAt]);
 });
 
 test('a user of another tenant does not exist', async () => {

@@ -40,9 +40,11 @@ with content as materialized (
     from content c join recipient r on r.number = c.number
     where c.dedup_key is not null
     order by r.user_id collate "C", c.dedup_key collate "C", r.ordinal
+    -- Always an update: a row that was committed since this statement began is seen by nothing else.
     on conflict (tenant_id, user_id, key) do update
-        set notification_id = excluded.notification_id, expires_at = excluded.expires_at where d.expires_at <= now()
-    returning d.notification_id
+        set notification_id = case when d.expires_at <= now() then excluded.notification_id else d.notification_id end,
+            expires_at = case when d.expires_at <= now() then excluded.expires_at else d.expires_at end
+    returning d.user_id, d.key, d.notification_id
 ), decided as materialized (
     select r.ordinal, r.id, r.user_id, r.key, r.number, r.place, c.dedup_key,
            x.fresh, x.fresh and r.place > 0 and not belfry.opted_out(p.opt_outs, c.category, 'inbox') as in_inbox,
@@ -81,10 +83,7 @@ with content as materialized (
 )
 select r.ordinal,
        case when r.fresh then r.id
-            else coalesce((select own.id from decided own
-                           where own.user_id = r.user_id and own.dedup_key = r.dedup_key and own.fresh limit 1),
-                          (select d.notification_id from belfry.dedup d
-                           where d.tenant_id = belfry.tenant() and d.user_id = r.user_id and d.key = r.dedup_key)) end as id,
+            else (select d.notification_id from claimed d where d.user_id = r.user_id and d.key = r.dedup_key) end as id,
        r.fresh as inserted, r.in_inbox, r.epoch, case when r.in_inbox then r.rev end as rev,
        r.unread - coalesce(s.number, 0) as unread, r.unseen - coalesce(s.number, 0) as unseen, r.feed_top
 from decided r left join surplus s on s.key = r.key

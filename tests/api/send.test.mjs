@@ -76,6 +76,17 @@ describe('a send', () => {
     assert.equal(sent.status, 'accepted');
   });
 
+  test('with a dedupKey that another is just using names that one, though neither waits for an inbox', async () => {
+    for (let round = 0; round < 10; round++) {
+      const user = newUser();
+      const scheduledAt = later(3_600_000);
+      const answers = await Promise.all(Array.from({ length: 8 }, () => shop.service('POST', '/notifications', { to: [user], title: 'Once', dedupKey: 'k', scheduledAt })));
+      const made = answers.map((answer) => expect(202, answer).notifications[0]);
+      assert.equal(made.filter((n) => n.status === 'scheduled').length, 1);
+      assert.equal(new Set(made.map((n) => n.id)).size, 1, JSON.stringify(made));
+    }
+  });
+
   test('with the same dedupKey to the same user is sent once', async () => {
     const [both, other] = [newUser(), newUser()];
     const first = expect(202, await shop.service('POST', '/notifications', { to: [both], title: 'Once', dedupKey: 'order-1' }));

@@ -135,14 +135,16 @@ static enum result respond(struct call *call, struct str answer)
 
 /* ---- the key ---- */
 
-/* Names the request, if it has a key, by what was asked for: method, path and body as they came. */
+/* Names the request, if it has a key, by what was asked for: method, path and body as they came, and whether it was
+ * meant: nobody's first real send may be answered with what a sandbox key did. */
 static void hash_request(struct sending *s)
 {
     if (!str_is_set(s->key))
         return;
     const struct request *request = s->call->request;
-    struct buf text = BUF_INIT(LIMIT_BULK_BODY_BYTES + PATH_BYTES_MAX + 16);
-    buf_printf(&text, "%s " STR_FMT "\n", method_name(request->method), STR_ARG(request->path));
+    struct buf text = BUF_INIT(LIMIT_BULK_BODY_BYTES + PATH_BYTES_MAX + 32);
+    buf_printf(&text, "%s%s " STR_FMT "\n", s->batch.sandbox ? "sandbox " : "", method_name(request->method),
+               STR_ARG(request->path));
     buf_add_str(&text, request->body);
     crypto_sha256(buf_str(&text), s->hash);
     buf_free(&text);

@@ -3,7 +3,7 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import pg from 'pg';
-import { expect, faultsOf, newUser, openShop, waitFor } from './lib.mjs';
+import { expect, faultsOf, newUser, openShop, request, waitFor } from './lib.mjs';
 
 let stack;
 let shop;
@@ -122,6 +122,15 @@ test('keys of one tenant mean nothing to another', async () => {
   const answer = await other.service('POST', '/notifications', { to: ['x'], title: 'B' }, { 'Idempotency-Key': key });
   expect(202, answer);
   assert.equal(answer.headers.get('idempotency-replayed'), null);
+});
+
+test('what a sandbox key has sent is not taken for the real thing', async () => {
+  const sandbox = stack.ctl('key', 'create', 'shop', '--scopes', 'send', '--sandbox', '--json');
+  const headers = { Authorization: `Basic ${Buffer.from(`${sandbox.appKey}:${sandbox.appSecret}`).toString('base64')}`, 'Idempotency-Key': `s-${newUser()}` };
+  const body = { to: [newUser()], title: 'Hi' };
+  assert.equal(expect(202, await request(stack, 'POST', '/notifications', { body, headers })).sandbox, true);
+  const real = await shop.service('POST', '/notifications', body, { 'Idempotency-Key': headers['Idempotency-Key'] });
+  assert.equal(expect(422, real).type, '/problems/idempotency-mismatch');
 });
 
 test('a key that is too long or not printable is malformed', async () => {

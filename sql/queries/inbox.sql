@@ -124,18 +124,20 @@ from wanted w cross join f left join counted c on true
 -- One row if the item was there: epoch, rev, unread, unseen.
 -- name: inbox_delete
 with f as (
-    select x.epoch # i.epoch as epoch, x.rev, x.read_all_rev, x.seen_all_rev, x.delete_all_rev
+    select x.epoch # i.epoch as epoch, x.rev, x.read_all_rev, x.seen_all_rev, x.delete_all_rev, x.read_all_at, x.seen_all_at
     from belfry.feed x, belfry.installation i
     where x.tenant_id = belfry.tenant() and x.key = 'inbox:' || $1
 ), old as (
-    select n.id, n.archived_at is null and n.snoozed_until is null as shown,
+    select n.id, coalesce(n.read_at, case when n.rev < f.read_all_rev then f.read_all_at end) as read_at,
+           coalesce(n.seen_at, case when n.rev < f.seen_all_rev then f.seen_all_at end) as seen_at,
+           n.archived_at is null and n.snoozed_until is null as shown,
            n.read_at is null and n.rev > f.read_all_rev as unread,
            n.read_at is null and n.seen_at is null and n.rev > f.read_all_rev and n.rev > f.seen_all_rev as unseen
     from f join belfry.notification n
          on n.tenant_id = belfry.tenant() and n.user_id = $1 and n.id = $2 and n.in_inbox and n.deleted_at is null
             and n.cancelled_at is null and n.rev > f.delete_all_rev
 ), deleted as (
-    update belfry.notification n set deleted_at = now(), rev = f.rev + 1
+    update belfry.notification n set deleted_at = now(), rev = f.rev + 1, read_at = o.read_at, seen_at = o.seen_at
     from old o, f where n.tenant_id = belfry.tenant() and n.id = $2
 ), counted as (
     update belfry.feed x

@@ -75,7 +75,8 @@ with found as (
     left join lateral (select f.* from belfry.feed f where f.tenant_id = belfry.tenant() and f.key = k.key limit 1) f on true
     where n.tenant_id = belfry.tenant() and n.id = $1
 ), cancelled as (
-    update belfry.notification n set cancelled_at = now(), rev = case when t.shown then t.rev + 1 else n.rev end
+    update belfry.notification n
+        set cancelled_at = now(), rev = case when t.shown then t.rev + 1 else n.rev end, read_at = t.read_at, seen_at = t.seen_at
     from found t where n.tenant_id = belfry.tenant() and n.id = $1 and t.fresh
 ), counted as (
     update belfry.feed f

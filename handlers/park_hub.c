@@ -8,10 +8,10 @@
 #include "handlers/park_private.h"
 #include "io/redis.h"
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -90,12 +90,12 @@ static void send_unsent(struct park *park, struct waiter *waiter)
     waiter->unsent_done += (size_t)sent;
 }
 
-/* The event may be old and the descriptor's number used anew: ask the socket itself. */
+/* The event may be old and the descriptor's number used anew: ask the socket itself. What the web server may have
+ * written before (an ABORT_REQUEST) is read by nobody, and must not hide the end. */
 static bool has_hung_up(int fd)
 {
-    char byte;
-    ssize_t got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+    struct pollfd now = {.fd = fd, .events = POLLRDHUP};
+    return poll(&now, 1, 0) == 1 && (now.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0;
 }
 
 static void on_descriptor(struct hub *hub, int fd, uint32_t events)

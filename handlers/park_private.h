@@ -39,7 +39,7 @@ struct park_node {
     uint64_t hash;
     int tenant, count;
     struct park_link *links;
-    struct feed_place wake; /* the newest that is known; rev 0: nothing */
+    struct feed_place wake; /* the newest that is known; epoch 0: nothing */
     int64_t woken_us;       /* arrival of the oldest wake that nobody read yet */
     int64_t read_ms;        /* last read, for hot feeds */
     struct park_node *queue_next;

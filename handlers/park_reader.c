@@ -76,7 +76,7 @@ static bool add_link(struct reader *reader, struct park_node *node, int first, c
         .user = str_from(user),
         .key = {node->key, node->key_bytes},
         .place = link->place,
-        .least_rev = link->place.epoch == node->wake.epoch ? node->wake.rev : 0,
+        .least_rev = node->wake.rev, /* whichever its epoch: a cached top below it proves nothing */
     };
     return true;
 }
@@ -250,7 +250,7 @@ static void read_batch(struct reader *reader)
 /* A part of the table, copied: nothing here may point to what the lock guards. */
 struct chunk {
     int want_count, identity_count;
-    struct feed_want *wants;
+    struct feed_want *wants; /* place: what was known of the feed */
     struct auth_identity *identities;
 };
 
@@ -261,7 +261,7 @@ static void chunk_add(struct reader *reader, struct chunk *chunk, const struct p
         bool feeds_too = reader->park->sweep_round % ROUNDS_PER_SWEEP == 0;
         if (feeds_too && chunk->want_count < SWEEP_CHUNK)
             chunk->wants[chunk->want_count++] =
-                (struct feed_want){.tenant = node->tenant, .key = arena_str(reader->arena, key)};
+                (struct feed_want){.tenant = node->tenant, .key = arena_str(reader->arena, key), .place = node->wake};
         return;
     }
     for (const struct park_link *link = node->links; link != NULL && chunk->identity_count < SWEEP_CHUNK;
@@ -288,6 +288,11 @@ static void chunk_fill(struct reader *reader, struct chunk *chunk)
     }
 }
 
+static bool is_same(struct feed_place a, struct feed_place b)
+{
+    return a.epoch == b.epoch && a.rev == b.rev;
+}
+
 static void sweep_feeds(struct reader *reader, const struct chunk *chunk)
 {
     struct park *park = reader->park;
@@ -305,7 +310,8 @@ static void sweep_feeds(struct reader *reader, const struct chunk *chunk)
     pthread_mutex_lock(&park->lock);
     for (int i = 0; i < chunk->want_count; i++) {
         struct park_node *node = park_node_find(park, chunk->wants[i].tenant, chunk->wants[i].key);
-        if (node != NULL)
+        /* a wake that came while we asked is newer than the answer */
+        if (node != NULL && is_same(node->wake, chunk->wants[i].place))
             park_node_wake(park, node, places[i], now_us);
     }
     pthread_mutex_unlock(&park->lock);

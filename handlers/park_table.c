@@ -109,7 +109,7 @@ struct park_node *park_node_dequeue(struct park *park)
 bool park_link_is_behind(const struct park_link *link)
 {
     const struct feed_place *wake = &link->node->wake;
-    return wake->rev > 0 && (link->place.epoch != wake->epoch || link->place.rev < wake->rev);
+    return wake->epoch != 0 && (link->place.epoch != wake->epoch || link->place.rev < wake->rev);
 }
 
 void park_node_wake(struct park *park, struct park_node *node, struct feed_place place, int64_t now_us)

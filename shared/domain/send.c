@@ -403,15 +403,15 @@ enum result send_collect_due(struct arena *arena, int tenant, struct db_result *
     *changes = arena_array(arena, (size_t)db_rows(rows) + 1, sizeof **changes);
     if (!*changes)
         return error_set(error, RESULT_FAILED, "could not announce scheduled notifications: no memory");
-    for (int i = 0; i < db_rows(rows); i++) {
+    for (int i = 0, next; i < db_rows(rows); i = next) {
         struct str user = db_text(rows, i, DUE_USER);
-        if (i > 0 && str_equal(user, db_text(rows, i - 1, DUE_USER)))
-            continue;
+        for (next = i + 1; next < db_rows(rows) && str_equal(user, db_text(rows, next, DUE_USER)); next++)
+            ;
         (*changes)[(*count)++] = (struct feed_change){
             .tenant = tenant,
             .key = inbox_key(arena, user),
             .place = {(uint64_t)db_int(rows, i, DUE_EPOCH), db_int(rows, i, DUE_TOP)},
-            .prev_rev = db_int(rows, i, DUE_TOP) - 1,
+            .prev_rev = db_int(rows, i, DUE_TOP) - (next - i), /* 0: there was no feed before */
             .unread = db_int(rows, i, DUE_UNREAD),
             .unseen = db_int(rows, i, DUE_UNSEEN),
             .event = STR_NONE,

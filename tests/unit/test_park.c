@@ -173,7 +173,8 @@ struct fixture {
     struct park *park;
     _Atomic int64_t rev; /* of every feed */
     _Atomic int reads, wants, sweeps;
-    _Atomic bool revoked;
+    _Atomic bool revoked, erased; /* erased: there is no feed any more */
+    _Atomic int64_t least_rev;    /* of the last want */
     size_t event_bytes; /* filler in an event */
     struct auth_identity identity;
 };
@@ -185,13 +186,15 @@ static enum result fake_read(void *context, const struct feed_want *wants, int c
     (void)error;
     f->reads++;
     for (int i = 0; i < count; i++) {
-        int64_t rev = f->rev;
-        bool changed = wants[i].place.rev < rev || wants[i].place.epoch != EPOCH;
+        int64_t rev = f->erased ? 0 : f->rev;
+        uint64_t epoch = f->erased ? FEED_EPOCH_NONE : EPOCH;
+        bool changed = wants[i].place.rev < rev || wants[i].place.epoch != epoch;
+        f->least_rev = wants[i].least_rev;
         char *filler = arena_alloc(arena, f->event_bytes + 1);
         memset(filler, 'x', f->event_bytes);
         f->wants++;
         deltas[i] = (struct feed_delta){
-            .place = {EPOCH, rev},
+            .place = {epoch, rev},
             .changed = changed,
             .json = str_from(
                 arena_printf(arena, "{\"events\":[%lld,\"%s\"],\"reset\":false}", (long long)rev, filler))};
@@ -206,7 +209,7 @@ static enum result fake_revs(void *context, const struct feed_want *wants, int c
     (void)wants, (void)arena, (void)error;
     f->sweeps++;
     for (int i = 0; i < count; i++)
-        places[i] = (struct feed_place){EPOCH, f->rev};
+        places[i] = f->erased ? (struct feed_place){FEED_EPOCH_NONE, 0} : (struct feed_place){EPOCH, f->rev};
     return RESULT_OK;
 }
 
@@ -424,6 +427,10 @@ static void a_client_that_left_is_forgotten(void **state)
     struct fixture *f = *state;
     close(park_one(f, PARK_POLL, "", FAR_MS));
     wait_for_count(f, PARK_POLL, 0);
+    int aborted = park_one(f, PARK_POLL, "", FAR_MS);
+    assert_int_equal(write(aborted, "\1\2\0\1\0\0\0\0", 8), 8); /* ABORT_REQUEST, which nobody reads */
+    close(aborted);
+    wait_for_count(f, PARK_POLL, 0);
     int fd = park_one(f, PARK_STREAM, "", 0);
     shutdown(fd, SHUT_WR);
     wait_for_count(f, PARK_STREAM, 0);
@@ -437,6 +444,41 @@ static void a_sweep_finds_what_a_lost_wake_would_have_said(void **state)
     int fd = park_one(f, PARK_POLL, "", FAR_MS);
     f->rev = 9;
     expect_answer(fd, "[9,");
+}
+
+static void a_sweep_finds_that_a_feed_was_erased(void **state)
+{
+    struct fixture *f = *state;
+    reopen_park(f, 1000, 20);
+    int poller = park_one(f, PARK_POLL, "", FAR_MS), stream = park_one(f, PARK_STREAM, "", 0);
+    f->erased = true;
+    struct answer update = {.output = BUF_INIT(4 << 20)};
+    expect_answer(poller, "[0,");
+    read_answer(stream, &update, "[0,");
+    int reads = f->reads, sweeps = f->sweeps;
+    while (f->sweeps < sweeps + 3)
+        usleep(1000);
+    assert_int_equal(f->reads, reads); /* who knows it is not told again */
+    buf_free(&update.output);
+    close(stream);
+}
+
+/* What is cached of a feed that did not exist must not answer who waits for its beginning. */
+static void a_wake_of_a_new_feed_is_read_past_what_is_cached(void **state)
+{
+    struct fixture *f = *state;
+    struct park_feed feed = {"inbox", STR("inbox:ann"), {FEED_EPOCH_NONE, 0}};
+    struct park_wait wait = {.identity = &f->identity, .feed_count = 1, .feeds = &feed};
+    struct park_read read = {{FEED_EPOCH_NONE, 0}, STR("{}"), 0};
+    struct waiter *waiter;
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    assert_int_equal(park_register(f->park, &wait, &waiter), PARK_REGISTERED);
+    assert_int_equal(park_commit(f->park, waiter, &read, (struct fastcgi_connection){pair[0], 1}, FAR_MS),
+                     PARK_PARKED);
+    wake(f, 2);
+    expect_answer(pair[1], "[2,");
+    assert_int_equal(f->least_rev, 2);
 }
 
 static void credentials_that_end_end_the_wait(void **state)
@@ -585,6 +627,8 @@ int main(void)
         CASE(limits_hold),
         CASE(a_client_that_left_is_forgotten),
         CASE(a_sweep_finds_what_a_lost_wake_would_have_said),
+        CASE(a_sweep_finds_that_a_feed_was_erased),
+        CASE(a_wake_of_a_new_feed_is_read_past_what_is_cached),
         CASE(credentials_that_end_end_the_wait),
         CASE(a_token_that_expires_ends_the_wait),
         CASE(a_stream_goes_on_after_an_update),

@@ -103,6 +103,22 @@ describe('a delivery', () => {
     await untilState(stack, shop, other, 'sent');
   });
 
+  for (const [what, method, path, detail] of [['read', 'POST', '/inbox/read-all', 'already read'], ['deleted', 'DELETE', '/inbox', 'already deleted']]) {
+    test(`that its recipient ${what} with all others before its claim is suppressed`, async () => {
+      const one = await person();
+      const id = await withoutWorker(async () => {
+        const made = await send(shop, one.user, { channels: ['email'] });
+        const marked = await shop.user(one.user, method, path);
+        assert.equal(marked.status, 200, JSON.stringify(marked.body));
+        return made;
+      });
+      const delivery = await untilState(stack, shop, id, 'cancelled');
+      assert.deepEqual([outcomes(delivery.attempts), delivery.attempts[0].detail], [['suppressed'], detail]);
+      const other = await send(shop, one.user, { channels: ['email'] }); // of after the mark
+      await untilState(stack, shop, other, 'sent');
+    });
+  }
+
   test('that its recipient opted out of while it waited in a worker is not sent more than 5 s later', async () => {
     const slow = await person({ secure: false });
     const one = await person({ secure: false });

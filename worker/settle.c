@@ -254,10 +254,15 @@ static void fail(struct worker *w, const struct error *error)
     bool passing = error->code == RESULT_OFFLINE || error->code == RESULT_BUSY;
     log_warning("could not settle", LOG_INT("deliveries", w->settling_count), LOG_TEXT("reason", error->text));
     w->second.retry_ms = w->now_ms + RETRY_MS;
-    if (!passing && w->settling_count == 1)
+    if (!passing && w->parts.alerts > 0) { /* an alert must not keep anything from being settled */
+        log_error("gave up alerts that could not be told", LOG_INT("alerts", w->parts.alerts));
+        alerts_told(w->alerts, w->parts.alerts);
+        w->parts.alerts = 0;
+    } else if (!passing && w->settling_count == 1) {
         suspect(w, error);
-    else if (!passing)
+    } else if (!passing) {
         w->settle_most = w->settling_count / 2 > 0 ? w->settling_count / 2 : 1;
+    }
     put_back(w);
 }
 

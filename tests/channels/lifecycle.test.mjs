@@ -246,6 +246,22 @@ describe('dead letters', () => {
   });
 });
 
+describe('alerts', () => {
+  test('that cannot be written keep nothing from being settled', async () => {
+    const mute = await createTenant(stack, 'mute');
+    const one = await mute.addPerson('mute1');
+    postbox.fault({ kind: 'webhook', next: ATTEMPTS, status: 500, match: one.webhook });
+    stack.sql('revoke insert on belfry.send_request from belfry_worker');
+    try {
+      const id = await send(mute, 'mute1', WEBHOOK);
+      await untilState(stack, mute, id, 'dead');
+      await untilState(stack, mute, await send(mute, 'mute1', WEBHOOK), 'sent');
+    } finally {
+      stack.sql('grant insert on belfry.send_request to belfry_worker');
+    }
+  });
+});
+
 describe('a sandbox key', () => {
   test('plans and renders everything and sends nothing', async () => {
     const toy = await createTenant(stack, 'toy', { sandbox: true });

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { startStack } from '../../deploy/dev/stack.mjs';
 import { createTenant, smtpConfig } from '../../deploy/dev/tenant.mjs';
 import { startPostbox } from '../postbox/index.mjs';
-import { QUICK, DEADLINE_MS, outcomes, put, queueIsEmpty, send, timeline, untilAttempts, untilState } from './lib.mjs';
+import { QUICK, DEADLINE_MS, outcomes, put, send, timeline, untilAttempts, untilState } from './lib.mjs';
 
 let postbox;
 let stack;
@@ -216,6 +216,5 @@ describe('e-mail', () => {
     stack.ctl('account', 'resume', 'refused', 'smtp');
     await untilState(stack, refused, id, 'sent');
     assert.equal(mailsTo(email).length, 1);
-    await queueIsEmpty(stack);
   });
 });

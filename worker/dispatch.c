@@ -133,7 +133,7 @@ static void fly(struct worker *w, struct job *job)
     struct flight *flight = arena_alloc(job->batch->arena, sizeof *flight);
     enum result code = flight ? build(job, &request, &error)
                               : error_set(&error, RESULT_FAILED, "could not begin the transfer: no memory");
-    if (code != RESULT_OK) {
+    if (flight == NULL || code != RESULT_OK) {
         fail_built(w, job, &error);
         return;
     }

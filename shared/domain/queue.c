@@ -26,8 +26,8 @@ void queue_wake(struct redis *redis, int tenant, const struct str *channels, int
             queued++;
     }
     struct redis_reply **replies;
-    if (queued && redis_finish(redis, arena, &replies, &count, NULL) != RESULT_OK)
-        queued = 0; /* workers look for themselves */
+    if (queued)
+        (void)!redis_finish(redis, arena, &replies, &count, NULL); /* unheard, workers look for themselves */
     arena_destroy(arena);
 }
 

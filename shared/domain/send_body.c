@@ -59,7 +59,7 @@ static const struct field body_fields[BODY_FIELDS + 1] = {
     [BODY_CATEGORY] = {"category", FIELD_SLUG, .text = "general"},
     [BODY_PRIORITY] = {"priority", FIELD_CHOICE, .choices = priorities, .text = "medium"},
     [BODY_ACTIONS] = {"actions", FIELD_ARRAY, .most = LIMIT_ACTIONS},
-    [BODY_URL] = {"url", FIELD_URL},
+    [BODY_URL] = {"url", FIELD_LINK},
     [BODY_CHANNELS] = {"channels", FIELD_ARRAY, .most = CHANNELS},
     [BODY_SCHEDULED] = {"scheduledAt", FIELD_TIME},
     [BODY_EXPIRES] = {"expiresAt", FIELD_TIME},
@@ -71,7 +71,7 @@ enum { SENDER_ID, SENDER_NAME, SENDER_AVATAR, SENDER_FIELDS };
 static const struct field sender_fields[SENDER_FIELDS + 1] = {
     [SENDER_ID] = {"id", FIELD_ID},
     [SENDER_NAME] = {"name", FIELD_TEXT, FIELD_REQUIRED, .least = 1, .most = SENDER_NAME_CHARS},
-    [SENDER_AVATAR] = {"avatarUrl", FIELD_URL},
+    [SENDER_AVATAR] = {"avatarUrl", FIELD_LINK},
 };
 
 enum { ACTION_ID, ACTION_LABEL, ACTION_URL, ACTION_FIELDS };
@@ -79,7 +79,7 @@ static const struct field action_fields[ACTION_FIELDS + 1] = {
     [ACTION_ID] = {"id", FIELD_WORD, FIELD_REQUIRED, .check = is_action_id,
                    .rule = "must be 1 to 32 of a-z 0-9 _ -"},
     [ACTION_LABEL] = {"label", FIELD_TEXT, FIELD_REQUIRED, .least = 1, .most = ACTION_LABEL_CHARS},
-    [ACTION_URL] = {"url", FIELD_URL},
+    [ACTION_URL] = {"url", FIELD_LINK},
 };
 
 /* What every part needs. */

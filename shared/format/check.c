@@ -241,9 +241,8 @@ static bool parse_authority(struct str s, struct str *host, int *port, bool *hos
 }
 
 /* RFC 3986 sections 3.3 and 3.4, and in the query the brackets that every form library writes. */
-static bool is_path_query(struct str s)
+static bool is_path_query_from(struct str s, bool query)
 {
-    bool query = false;
     for (size_t i = 0; i < s.bytes; i++) {
         char c = s.data[i];
         if (c == '%' && !(s.bytes - i > 2 && is_one_of(s.data[i + 1], "0123456789abcdefABCDEF") &&
@@ -275,7 +274,15 @@ bool url_parse(struct str s, struct url *url)
         end++;
     url->path_query = (struct str){rest.data + end, rest.bytes - end};
     return parse_authority((struct str){rest.data, end}, &url->host, &url->port, &url->host_is_ip6) &&
-           is_path_query(url->path_query);
+           is_path_query_from(url->path_query, false);
+}
+
+bool check_link(struct str s)
+{
+    struct str fragment, before = str_cut(s, '#', &fragment);
+    struct url url;
+    /* a fragment has the characters of a query (RFC 3986 section 3.5) */
+    return s.bytes <= LIMIT_URL_BYTES && url_parse(before, &url) && is_path_query_from(fragment, true);
 }
 
 static bool is_scheme_char(char c)

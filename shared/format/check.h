@@ -22,5 +22,6 @@ struct url {
 /* Absolute http(s) URL of at most LIMIT_URL_BYTES without user info, fragment, spaces or control characters
  * (RFC 3986). Views into s. */
 bool url_parse(struct str s, struct url *url);
+bool check_link(struct str s); /* the same, for people to follow: it may end with a #fragment */
 
 #endif

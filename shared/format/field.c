@@ -159,6 +159,9 @@ static bool text_passes(const struct field *field, struct str text, const struct
     case FIELD_URL:
         rule = url_parse(text, &url) ? NULL : "must be an absolute http or https URL of at most 2048 bytes";
         break;
+    case FIELD_LINK:
+        rule = check_link(text) ? NULL : "must be an absolute http or https URL of at most 2048 bytes";
+        break;
     case FIELD_CHOICE:
         if (!choice_passes(field, text, at, out))
             return false;

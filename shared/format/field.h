@@ -57,7 +57,8 @@ enum field_kind {
     FIELD_BOOL,   /* → flag (and number 0 or 1) */
     FIELD_TIME,   /* RFC 3339. → number, microseconds since 1970 */
     FIELD_UUID,   /* → uuid (and text) */
-    FIELD_URL,    /* absolute http(s), url_parse(). → text */
+    FIELD_URL,    /* absolute http(s), url_parse(): where we send to. → text */
+    FIELD_LINK,   /* absolute http(s), check_link(): where people are led. → text */
     FIELD_OBJECT, /* any JSON object; compact text at most `most` bytes if that is set. → tree, and text = the
                    * compact JSON if most is set */
     FIELD_ARRAY   /* least to most items of any kind. → tree */

@@ -20,7 +20,7 @@ describe('a send', () => {
     const sent = await shop.service('POST', '/notifications', {
       to: users, title: 'Your order 📦', body: 'Two\nlines', type: 'order.shipped', category: 'orders', priority: 'high',
       data: { order: 4711, nested: { a: [1, 2.5, null] } }, sender: { id: 'shop', name: 'Shop', avatarUrl: 'https://shop.example/a.png' },
-      actions: [{ id: 'track', label: 'Track' }, { id: 'open', label: 'Open', url: 'https://shop.example/o' }], url: 'https://shop.example/4711',
+      actions: [{ id: 'track', label: 'Track' }, { id: 'open', label: 'Open', url: 'https://shop.example/o' }], url: 'https://shop.example/#/orders/4711',
     });
     const body = expect(202, sent);
     assert.equal(body.status, 'accepted');
@@ -34,6 +34,7 @@ describe('a send', () => {
       assert.equal(item.id, id);
       assert.deepEqual(item.data, { order: 4711, nested: { a: [1, 2.5, null] } });
       assert.deepEqual(item.actions, [{ id: 'track', label: 'Track', url: null }, { id: 'open', label: 'Open', url: 'https://shop.example/o' }]);
+      assert.equal(item.url, 'https://shop.example/#/orders/4711');
       assert.deepEqual(item.sender, { id: 'shop', name: 'Shop', avatarUrl: 'https://shop.example/a.png' });
     }
   });

@@ -167,6 +167,20 @@ static void urls_that_mean_two_things_are_refused(void **state)
     assert_true(is_url((struct str){text, LIMIT_URL_BYTES}));
 }
 
+static void links_may_name_a_place_in_a_page(void **state)
+{
+    (void)state;
+    expect(check_link,
+           LIST("https://a.example/#/orders/12?x=[1]", "https://a.example#top", "http://a.example/a?b#", "https://a.example/"),
+           LIST("", "#top", "https://a.example/#a#b", "https://a.example/#a b", "https://a.example/#<x>",
+                "https://a.example/#\r\n", "https://a.example/#%2", "javascript:alert(1)#https://a.example"));
+    char text[LIMIT_URL_BYTES + 2] = "https://a.example/#";
+    size_t head = strlen(text);
+    memset(text + head, 'x', LIMIT_URL_BYTES + 1 - head);
+    assert_false(check_link((struct str){text, LIMIT_URL_BYTES + 1}));
+    assert_true(check_link((struct str){text, LIMIT_URL_BYTES}));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -179,6 +193,7 @@ int main(void)
         cmocka_unit_test(header_values),
         cmocka_unit_test(urls_are_taken_apart),
         cmocka_unit_test(urls_that_mean_two_things_are_refused),
+        cmocka_unit_test(links_may_name_a_place_in_a_page),
     };
     return cmocka_run_group_tests_name("check", tests, NULL, NULL);
 }

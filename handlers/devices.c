@@ -117,14 +117,10 @@ enum result devices_put(struct call *call)
 static enum result run(struct call *call, const struct db_query *query, bool with_id, struct db_result **rows)
 {
     struct db_args args = DB_ARGS(call->arena);
-    struct db *db;
     db_arg_text(&args, call_param(call, "user"));
     if (with_id)
         db_arg_text(&args, call_param(call, "id"));
-    enum result result = call_db(call, &db);
-    return result != RESULT_OK
-               ? result
-               : db_run(db, call->identity.tenant, STR("*"), query, &args, call->arena, rows, &call->error);
+    return call_run(call, query, &args, rows);
 }
 
 enum result devices_list(struct call *call)

@@ -43,19 +43,14 @@ static enum result ask_page(struct call *call, int64_t before, struct db_result 
 {
     const struct field_value *query = call->query;
     struct db_args args = DB_ARGS(call->arena);
-    struct str user = str_from(call->identity.user);
-    struct db *db;
-    db_arg_text(&args, user);
+    db_arg_cstr(&args, call->identity.user);
     db_arg_text(&args, query[LIST_STATE].text);
     db_arg_text(&args, query[LIST_CATEGORY].text);
     db_arg_text(&args, query[LIST_TYPE].text);
     db_arg_text(&args, search_pattern(call->arena, query[LIST_SEARCH].text));
     db_arg_int(&args, before);
     db_arg_int(&args, query[LIST_LIMIT].number + 1);
-    enum result result = call_db(call, &db);
-    return result != RESULT_OK ? result
-                               : db_run(db, call->identity.tenant, user, &query_inbox_list, &args,
-                                        call->arena, rows, &call->error);
+    return call_run(call, &query_inbox_list, &args, rows);
 }
 
 static void write_list(struct buf *out, const struct db_result *rows, int64_t limit)
@@ -101,14 +96,9 @@ enum result inbox_list(struct call *call)
 enum result inbox_count(struct call *call)
 {
     struct db_args args = DB_ARGS(call->arena);
-    struct str user = str_from(call->identity.user);
     struct db_result *rows = NULL;
-    struct db *db;
-    db_arg_text(&args, user);
-    enum result result = call_db(call, &db);
-    if (result == RESULT_OK)
-        result = db_run(db, call->identity.tenant, user, &query_inbox_count, &args, call->arena, &rows,
-                        &call->error);
+    db_arg_cstr(&args, call->identity.user);
+    enum result result = call_run(call, &query_inbox_count, &args, &rows);
     if (result != RESULT_OK)
         return result;
     struct inbox_feed feed = inbox_feed_from_row(rows, 0);

@@ -56,13 +56,9 @@ enum result notifications_list(struct call *call)
     db_arg_uuid(&args, &to);
     db_arg_uuid(&args, &before);
     db_arg_int(&args, query[LIST_LIMIT].number + 1);
-    struct db *db;
     struct db_result *rows = NULL;
-    enum result result = call_db(call, &db);
-    if (result == RESULT_OK)
-        result = db_run(db, call->identity.tenant, STR("*"),
-                        of_user ? &query_notifications_list_user : &query_notifications_list, &args,
-                        call->arena, &rows, &call->error);
+    enum result result =
+        call_run(call, of_user ? &query_notifications_list_user : &query_notifications_list, &args, &rows);
     if (result != RESULT_OK)
         return result;
     struct buf *out = response_json(call->response, 200);
@@ -76,12 +72,8 @@ enum result notifications_get(struct call *call)
 {
     struct db_args args = DB_ARGS(call->arena);
     struct db_result *rows = NULL;
-    struct db *db;
     db_arg_uuid(&args, call_param_uuid(call, "id"));
-    enum result result = call_db(call, &db);
-    if (result == RESULT_OK)
-        result = db_run(db, call->identity.tenant, STR("*"), &query_notifications_get, &args, call->arena,
-                        &rows, &call->error);
+    enum result result = call_run(call, &query_notifications_get, &args, &rows);
     if (result != RESULT_OK)
         return result;
     if (db_rows(rows) == 0)

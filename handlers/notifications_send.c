@@ -156,13 +156,9 @@ static enum result replay(struct sending *s, bool *found)
     struct call *call = s->call;
     struct db_args args = DB_ARGS(call->arena);
     struct db_result *rows = NULL;
-    struct db *db;
     *found = false;
     db_arg_text(&args, s->key);
-    enum result result = call_db(call, &db);
-    if (result == RESULT_OK)
-        result = db_run(db, call->identity.tenant, STR("*"), &query_idempotency_find, &args, call->arena,
-                        &rows, &call->error);
+    enum result result = call_run(call, &query_idempotency_find, &args, &rows);
     if (result != RESULT_OK || db_rows(rows) == 0)
         return result;
     *found = true;

@@ -133,7 +133,6 @@ enum result ops_dead_letters(struct call *call)
     struct db_args args = DB_ARGS(call->arena);
     struct db_result *rows = NULL;
     struct uuid before;
-    struct db *db;
     int n;
     if (!parse_cursor(call->query[LIST_CURSOR].text, &before, &n)) {
         fault_add_parameter(&call->faults, STR("cursor"), "is not one that this list gave");
@@ -142,10 +141,7 @@ enum result ops_dead_letters(struct call *call)
     db_arg_uuid(&args, &before);
     db_arg_int(&args, n);
     db_arg_int(&args, call->query[LIST_LIMIT].number + 1);
-    enum result result = call_db(call, &db);
-    if (result == RESULT_OK)
-        result = db_run(db, call->identity.tenant, STR("*"), &query_ops_dead_letters, &args, call->arena,
-                        &rows, &call->error);
+    enum result result = call_run(call, &query_ops_dead_letters, &args, &rows);
     if (result == RESULT_OK)
         write_letters(response_json(call->response, 200), rows, call->query[LIST_LIMIT].number);
     return result;

@@ -29,22 +29,12 @@ static struct str owner_of(const struct call *call)
     return call->identity.kind == AUTH_SERVICE ? call_param(call, "user") : str_from(call->identity.user);
 }
 
-static enum result run(struct call *call, const struct db_query *query, const struct db_args *args,
-                       struct db_result **rows)
-{
-    struct db *db;
-    enum result result = call_db(call, &db);
-    return result != RESULT_OK ? result
-                               : db_run(db, call->identity.tenant, str_from(call->identity.user), query, args,
-                                        call->arena, rows, &call->error);
-}
-
 enum result preferences_get(struct call *call)
 {
     struct db_args args = DB_ARGS(call->arena);
     struct db_result *rows = NULL;
     db_arg_text(&args, owner_of(call));
-    enum result result = run(call, &query_preferences_get, &args, &rows);
+    enum result result = call_run(call, &query_preferences_get, &args, &rows);
     if (result == RESULT_OK)
         buf_add_str(response_json(call->response, 200),
                     db_rows(rows) > 0 ? db_text(rows, 0, 0) : STR("{\"channels\":{},\"categories\":{}}"));
@@ -137,7 +127,7 @@ enum result preferences_put(struct call *call)
     write_part(&document, "categories", call->body[PUT_CATEGORIES].tree);
     json_close(&document, '}');
     db_arg_text(&args, buf_str(&document));
-    enum result result = run(call, &query_preferences_put, &args, &rows);
+    enum result result = call_run(call, &query_preferences_put, &args, &rows);
     if (result == RESULT_OK)
         buf_add_str(response_json(call->response, 200), buf_str(&document));
     buf_free(&document);

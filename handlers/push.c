@@ -34,23 +34,13 @@ enum result push_subscribe(struct call *call)
     return RESULT_OK;
 }
 
-static enum result run(struct call *call, const struct db_query *query, const struct db_args *args,
-                       struct db_result **rows)
-{
-    struct db *db;
-    enum result result = call_db(call, &db);
-    return result != RESULT_OK ? result
-                               : db_run(db, call->identity.tenant, str_from(call->identity.user), query, args,
-                                        call->arena, rows, &call->error);
-}
-
 enum result push_unsubscribe(struct call *call)
 {
     struct db_args args = DB_ARGS(call->arena);
     struct db_result *rows = NULL;
     db_arg_cstr(&args, call->identity.user);
     db_arg_text(&args, call_param(call, "id"));
-    enum result result = run(call, &query_push_delete, &args, &rows);
+    enum result result = call_run(call, &query_push_delete, &args, &rows);
     if (result == RESULT_OK && db_affected(rows) == 0)
         return error_set(&call->error, RESULT_MISSING, "There is no such subscription.");
     if (result == RESULT_OK)
@@ -62,7 +52,7 @@ enum result push_key(struct call *call)
 {
     struct db_args args = DB_ARGS(call->arena);
     struct db_result *rows = NULL;
-    enum result result = run(call, &query_push_key, &args, &rows);
+    enum result result = call_run(call, &query_push_key, &args, &rows);
     if (result != RESULT_OK)
         return result;
     if (db_rows(rows) == 0)

@@ -369,6 +369,16 @@ enum result call_begin(struct call *call, struct db **db)
     return call_begin_as(call, str_from(call->identity.user), db);
 }
 
+enum result call_run(struct call *call, const struct db_query *query, const struct db_args *args,
+                     struct db_result **rows)
+{
+    struct db *db;
+    enum result result = call_db(call, &db);
+    return result != RESULT_OK ? result
+                               : db_run(db, call->identity.tenant, str_from(call->identity.user), query, args,
+                                        call->arena, rows, &call->error);
+}
+
 enum result call_problem(struct call *call, enum problem problem, const char *format, ...)
 {
     char text[ERROR_TEXT_BYTES];

@@ -102,6 +102,9 @@ enum result call_db(struct call *call, struct db **db) MUST_CHECK;
 enum result call_begin(struct call *call, struct db **db) MUST_CHECK;
 /* The same as another user of the caller's tenant, where a service acts for one. */
 enum result call_begin_as(struct call *call, struct str user, struct db **db) MUST_CHECK;
+/* One statement as the caller, in its own transaction; a result that was in the way is in call->error. */
+enum result call_run(struct call *call, const struct db_query *query, const struct db_args *args,
+                     struct db_result **rows) MUST_CHECK;
 /* Fills the response with a problem and returns RESULT_OK, as a route_function does. */
 enum result call_problem(struct call *call, enum problem problem, const char *format, ...) PRINTF_LIKE(3, 4);
 /* A path parameter: request_param(call->request, name). */

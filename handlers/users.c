@@ -23,7 +23,7 @@ enum { NAME_CHARS = 256, ZONE_CHARS = 64, PHONE_BYTES = 16, CURSOR_CHARS = 1024,
 enum { PUT_NAME, PUT_AVATAR, PUT_EMAIL, PUT_PHONE, PUT_LOCALE, PUT_ZONE, PUT_ATTRIBUTES };
 const struct field users_put_fields[] = {
     [PUT_NAME] = {.name = "name", .kind = FIELD_TEXT, .least = 1, .most = NAME_CHARS},
-    [PUT_AVATAR] = {.name = "avatarUrl", .kind = FIELD_URL},
+    [PUT_AVATAR] = {.name = "avatarUrl", .kind = FIELD_LINK},
     [PUT_EMAIL] = {.name = "email",
                    .kind = FIELD_WORD,
                    .check = check_email,
@@ -244,12 +244,8 @@ enum result users_get(struct call *call)
     struct db_args args = DB_ARGS(call->arena);
     struct db_result *rows = NULL;
     struct shown user;
-    struct db *db;
     db_arg_text(&args, call_param(call, "user"));
-    enum result result = call_db(call, &db);
-    if (result == RESULT_OK)
-        result = db_run(db, call->identity.tenant, STR("*"), &query_users_get, &args, call->arena, &rows,
-                        &call->error);
+    enum result result = call_run(call, &query_users_get, &args, &rows);
     if (result != RESULT_OK)
         return result;
     if (db_rows(rows) == 0)

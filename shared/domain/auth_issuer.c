@@ -9,14 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ISSUER_BUCKETS = 256, ISSUER_KEY_BYTES_MAX = 16384 };
+enum { ISSUER_BUCKETS = 256, ISSUER_KEY_BYTES_MAX = 16384, ISSUER_REST_US = 1000000 };
 
 struct issuer {
     struct issuer *next;
     char *name;
     int tenant;
     bool good; /* exists and is not revoked */
-    int64_t checked_us;
+    int64_t checked_us, failed_us; /* last answer; last question that got none */
     char *sealed; /* as read, to see whether it was replaced */
     size_t sealed_bytes;
     char algorithm[8];
@@ -185,7 +185,17 @@ static enum result ask(struct auth_issuers *issuers, const char *name, struct ar
     return result;
 }
 
-/* What is known already. RESULT_BUSY: it must be asked for. */
+static void note_failure(struct auth_issuers *issuers, const char *name)
+{
+    pthread_mutex_lock(&issuers->lock);
+    struct issuer *issuer = find(issuers, name);
+    if (issuer != NULL)
+        issuer->failed_us = clock_now_us();
+    pthread_mutex_unlock(&issuers->lock);
+}
+
+/* What is known already. RESULT_BUSY: it must be asked for. RESULT_OFFLINE: that was tried a moment ago, and who only
+ * wants to know whether it still exists need not wait once more (the park asks for each of thousands). */
 static enum result recall(struct auth_issuers *issuers, const char *name, int64_t least_us, int *tenant,
                           const char **interned, struct auth_issuer_key **key)
 {
@@ -194,6 +204,8 @@ static enum result recall(struct auth_issuers *issuers, const char *name, int64_
     struct issuer *issuer = find(issuers, name);
     if (issuer != NULL && issuer->checked_us > least_us)
         result = issuer->good ? RESULT_OK : RESULT_MISSING;
+    else if (issuer != NULL && key == NULL && clock_now_us() - issuer->failed_us < ISSUER_REST_US)
+        result = RESULT_OFFLINE;
     if (result == RESULT_OK) {
         *tenant = issuer->tenant;
         *interned = issuer->name;
@@ -217,10 +229,14 @@ enum result auth_issuers_find(struct auth_issuers *issuers, const char *name, in
             return error_set(error, RESULT_FAILED, "could not check a token: out of memory");
         result = ask(issuers, name, arena, now_us, error);
         arena_destroy(arena);
+        if (result == RESULT_OFFLINE)
+            note_failure(issuers, name);
         if (result != RESULT_OK)
             return result;
         result = recall(issuers, name, now_us - AUTH_KEY_REMEMBER_US, tenant, interned, key);
     }
+    if (result == RESULT_OFFLINE)
+        return error_set(error, RESULT_OFFLINE, "could not check the token's issuer a moment ago");
     if (result != RESULT_OK)
         return error_set(error, RESULT_MISSING, "the token's issuer is not known");
     return RESULT_OK;

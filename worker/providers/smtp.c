@@ -212,35 +212,25 @@ static enum smtp_meaning enhanced_meaning(int code)
  * about the recipient; after it, about the content. */
 static enum smtp_meaning plain_meaning(int status, bool after_data)
 {
-    switch (status) {
-    case 550:
-    case 551:
-    case 553:
+    if (status == 550 || status == 551 || status == 553)
         return after_data ? MEANS_POLICY : MEANS_GONE;
-    case 556:
+    if (status == 556)
         return MEANS_GONE;
-    case 530:
-    case 534:
-    case 535:
-    case 538:
-        return MEANS_UNAUTHORIZED;
-    case 500:
-    case 501:
-    case 502:
-    case 503:
-    case 504:
-    case 555:
-        return MEANS_OURS;
-    default:
-        return MEANS_REJECTED;
-    }
+    return (status >= 500 && status <= 504) || status == 555 ? MEANS_OURS : MEANS_REJECTED;
+}
+
+/* RFC 4954 section 6: whatever enhanced code comes with it. */
+static bool is_about_authentication(int status)
+{
+    return status == 530 || status == 534 || status == 535 || status == 538;
 }
 
 static void classify_permanent(const struct http_answer *answer, struct str reply, struct outcome *outcome)
 {
     static const enum outcome_kind kinds[] = {OUTCOME_GONE, OUTCOME_REJECTED, OUTCOME_REJECTED, OUTCOME_REJECTED,
                                               OUTCOME_UNAUTHORIZED};
-    enum smtp_meaning meaning = enhanced_meaning(enhanced_code(reply));
+    enum smtp_meaning meaning = is_about_authentication(answer->status) ? MEANS_UNAUTHORIZED
+                                                                         : enhanced_meaning(enhanced_code(reply));
     if (meaning == MEANS_NOTHING)
         meaning = plain_meaning(answer->status, answer->smtp_after_data);
     outcome_set(outcome, kinds[meaning], answer->status, reply);

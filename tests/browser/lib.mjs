@@ -16,7 +16,7 @@ import { makeDemo, makeEnvWriter, pageFiles } from '../../deploy/dev/demo.mjs';
 import { startStack } from '../../deploy/dev/stack.mjs';
 import { startPostbox } from '../postbox/index.mjs';
 
-export const DEADLINE_MS = 30_000;
+export const DEADLINE_MS = 20_000; // less than a poll waits: what only comes with its end comes too late
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 // Debian's wrapper adds what it likes; these keep the browser on this machine and out of the way.
 const ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',

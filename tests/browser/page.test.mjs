@@ -154,10 +154,13 @@ describe('the page', () => {
     await waitForParkedPoll(tab);
     const names = ['web', 'api'];
     await Promise.all(names.map((name) => demo.stack.stopService(name)));
-    await inboxOf(tab).getByText('No connection.').waitFor();
-    await sendFromPage(tab, 'Into the void');
-    await tab.page.getByText('Belfry cannot be reached.').waitFor();
-    await Promise.all(names.map((name) => demo.stack.startService(name)));
+    try {
+      await inboxOf(tab).getByText('No connection.').waitFor();
+      await sendFromPage(tab, 'Into the void');
+      await tab.page.getByText('Belfry cannot be reached.').waitFor();
+    } finally {
+      await Promise.all(names.map((name) => demo.stack.startService(name)));
+    }
     await inboxOf(tab).getByRole('button', { name: 'Try again' }).click();
     await isLive(tab);
     await sendFromPage(tab, 'Here again');

@@ -58,15 +58,16 @@ static int first_of(const struct accounts *accounts, int tenant)
 
 enum column { TENANT, ID, CHANNEL, PROVIDER, STATE, VERSION, CONFIG };
 
-static enum result open_config(const struct accounts *accounts, struct account_held *held, const struct db_result *rows,
-                               int row, struct error *error)
+static enum result open_config(const struct accounts *accounts, struct account_held *held,
+                               const struct db_result *rows, int row, struct error *error)
 {
     struct account *account = &held->account;
     struct buf json = BUF_INIT(ACCOUNT_ARENA_BYTES);
     struct str sealed = db_bytes(rows, row, CONFIG, held->arena);
     enum result code = account_open(accounts->ring, account->tenant, account->id, sealed, &json, error);
     if (code == RESULT_OK)
-        code = account_parse(db_text(rows, row, PROVIDER), buf_str(&json), held->arena, &account->config, error);
+        code =
+            account_parse(db_text(rows, row, PROVIDER), buf_str(&json), held->arena, &account->config, error);
     buf_free(&json);
     if (code == RESULT_OK && str_is(account->config.provider, "webpush"))
         code = vapid_create(&account->config.webpush, &held->vapid, error);
@@ -102,7 +103,8 @@ static struct account_held *find_same(const struct accounts *accounts, const str
         struct account_held *held = accounts->held[i];
         if (held->account.tenant != tenant)
             break;
-        if (held->version == db_int(rows, row, VERSION) && str_equal(held->account.id, db_text(rows, row, ID)))
+        if (held->version == db_int(rows, row, VERSION) &&
+            str_equal(held->account.id, db_text(rows, row, ID)))
             return held;
     }
     return NULL;
@@ -132,8 +134,8 @@ void accounts_load(struct accounts *accounts, const struct db_result *rows)
 
 /* ---- finding ---- */
 
-struct account_held *accounts_take(struct accounts *accounts, int tenant, struct str channel, struct str provider,
-                                   bool *paused)
+struct account_held *accounts_take(struct accounts *accounts, int tenant, struct str channel,
+                                   struct str provider, bool *paused)
 {
     if (paused)
         *paused = false;

@@ -1,9 +1,9 @@
 #ifndef BELFRY_WORKER_ACCOUNTS_H
 #define BELFRY_WORKER_ACCOUNTS_H
 /*
- * The provider accounts of all tenants, opened and parsed, in memory. They are read anew when the database's mark of
- * them changes (asked for every two seconds). One that is in use when it is replaced lives until its last job lets
- * go of it.
+ * The provider accounts of all tenants, opened and parsed, in memory. They are read anew when the database's
+ * mark of them changes (asked for every two seconds). One that is in use when it is replaced lives until its
+ * last job lets go of it.
  */
 #include "io/crypto.h"
 #include "io/db.h"
@@ -12,8 +12,8 @@
 struct vapid;
 struct accounts;
 
-/* Where recipients choose the endpoints, one that refuses our credentials may be the recipient's doing; so many
- * different ones in a row are not. */
+/* Where recipients choose the endpoints, one that refuses our credentials may be the recipient's doing; so
+ * many different ones in a row are not. */
 enum { ACCOUNT_REFUSED_MAX = 3 };
 
 struct account_held {
@@ -21,24 +21,24 @@ struct account_held {
     int64_t version;
     bool active;
     int references;
-    int refused_count;      /* endpoints that refused our credentials since the last success */
+    int refused_count;                     /* endpoints that refused our credentials since the last success */
     uint64_t refused[ACCOUNT_REFUSED_MAX]; /* their hashes */
     struct arena *arena;
-    struct vapid *vapid;    /* for webpush, else NULL */
+    struct vapid *vapid; /* for webpush, else NULL */
 };
 
 struct accounts *accounts_create(const struct keyring *ring) MUST_CHECK;
 void accounts_destroy(struct accounts *accounts);
-/* Takes the rows of worker_accounts. Accounts that did not change stay as they are; those that cannot be opened are
- * logged and left out. */
+/* Takes the rows of worker_accounts. Accounts that did not change stay as they are; those that cannot be
+ * opened are logged and left out. */
 void accounts_load(struct accounts *accounts, const struct db_result *rows);
-/* The first active account by preference: of the channel for e-mail, of the provider otherwise. NULL if there is
- * none. *paused (may be NULL): there is one, but it is paused. A reference is taken. */
-struct account_held *accounts_take(struct accounts *accounts, int tenant, struct str channel, struct str provider,
-                                   bool *paused) MUST_CHECK;
+/* The first active account by preference: of the channel for e-mail, of the provider otherwise. NULL if there
+ * is none. *paused (may be NULL): there is one, but it is paused. A reference is taken. */
+struct account_held *accounts_take(struct accounts *accounts, int tenant, struct str channel,
+                                   struct str provider, bool *paused) MUST_CHECK;
 void accounts_release(struct account_held *held); /* NULL is fine */
-/* What an endpoint thinks of our credentials. False: so many different ones refuse them that the account is to be
- * paused. */
+/* What an endpoint thinks of our credentials. False: so many different ones refuse them that the account is
+ * to be paused. */
 bool accounts_judge(struct account_held *held, struct str endpoint, bool accepted);
 
 #endif

@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum {
-    WAITING_MAX = 32,   /* more at once say nothing new */
+    WAITING_MAX = 32, /* more at once say nothing new */
     RECENT_MAX = 64,
     RECENT_MS = 600000, /* the dedupKey holds for longer, but does not spare the row */
     KEY_BYTES = 128,
@@ -91,14 +91,17 @@ static void describe(const struct job *job, char key[KEY_BYTES], char *title, si
     const char *detail = job->outcome.detail[0] ? job->outcome.detail : outcome_name(job->outcome.kind);
     if (job->verdict.pause) {
         struct str id = job->account ? job->account->account.id : STR("?");
-        snprintf(key, KEY_BYTES, "alert:paused:%.64s:%lld", id.data, (long long)(job->account ? job->account->version : 0));
+        snprintf(key, KEY_BYTES, "alert:paused:%.64s:%lld", id.data,
+                 (long long)(job->account ? job->account->version : 0));
         snprintf(title, title_bytes, "Provider account %.64s is paused", id.data);
-        snprintf(text, text_bytes, "The provider refused it: %s (%d). Its deliveries wait until it is resumed.", detail,
+        snprintf(text, text_bytes,
+                 "The provider refused it: %s (%d). Its deliveries wait until it is resumed.", detail,
                  job->outcome.code);
     } else if (job->verdict.place == VERDICT_DEAD) {
         snprintf(key, KEY_BYTES, "alert:dead:%.32s:%lld", d->channel.data, hour);
         snprintf(title, title_bytes, "Deliveries by %.32s have failed for good", d->channel.data);
-        snprintf(text, text_bytes, "%d tries, the last one: %s (%d). They are among the dead letters, and can be replayed.",
+        snprintf(text, text_bytes,
+                 "%d tries, the last one: %s (%d). They are among the dead letters, and can be replayed.",
                  job->verdict.tries, detail, job->outcome.code);
     } else {
         snprintf(key, KEY_BYTES, "alert:rejected:%.32s:%d:%lld", d->channel.data, job->outcome.code, hour);
@@ -139,7 +142,7 @@ void alerts_told(struct alerts *alerts, int count)
 {
     int left = alerts->waiting - count;
     if (count == 0)
-        return; /* a body would be copied onto itself */
+        return;                      /* a body would be copied onto itself */
     for (int i = 0; i < left; i++) { /* those that came since */
         buf_clear(&alerts->list[i].body);
         buf_add_str(&alerts->list[i].body, buf_str(&alerts->list[count + i].body));

@@ -1,9 +1,10 @@
 #ifndef BELFRY_WORKER_ALERT_H
 #define BELFRY_WORKER_ALERT_H
 /*
- * What a tenant's developers are told: dead letters, paused accounts, messages that a provider found wrong. An alert
- * is a notification to the reserved user ~developers, so it reaches them by the e-mail and webhook that they have
- * as devices; its dedupKey keeps them from hearing the same thing twice, and nothing about alerts makes an alert.
+ * What a tenant's developers are told: dead letters, paused accounts, messages that a provider found wrong.
+ * An alert is a notification to the reserved user ~developers, so it reaches them by the e-mail and webhook
+ * that they have as devices; its dedupKey keeps them from hearing the same thing twice, and nothing about
+ * alerts makes an alert.
  */
 #include "io/db.h"
 #include "worker/job.h"

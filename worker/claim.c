@@ -50,9 +50,37 @@ enum result claim_queue(struct worker *w, struct error *error)
 /* ---- rows ---- */
 
 enum row_column {
-    TENANT, NOTIFICATION, N, GENERATION, CHANNEL, PRIORITY, SEQ, TRIES, LOST, USER, PROVIDER, DEVICE, ADDRESS,
-    DEVICE_UPDATED, KNOWN, TYPE, TITLE, BODY, DATA, SENDER, CATEGORY, ACTIONS, URL, SANDBOX, CREATED, EXPIRES,
-    CANCELLED, READ, DELETED, OPTED_OUT, PAUSED
+    TENANT,
+    NOTIFICATION,
+    N,
+    GENERATION,
+    CHANNEL,
+    PRIORITY,
+    SEQ,
+    TRIES,
+    LOST,
+    USER,
+    PROVIDER,
+    DEVICE,
+    ADDRESS,
+    DEVICE_UPDATED,
+    KNOWN,
+    TYPE,
+    TITLE,
+    BODY,
+    DATA,
+    SENDER,
+    CATEGORY,
+    ACTIONS,
+    URL,
+    SANDBOX,
+    CREATED,
+    EXPIRES,
+    CANCELLED,
+    READ,
+    DELETED,
+    OPTED_OUT,
+    PAUSED
 };
 
 static void read_delivery(struct delivery *d, const struct db_result *rows, int row, struct arena *arena)

@@ -1,13 +1,13 @@
 /*
  * Jobs into transfers, answers into outcomes.
  *
- * A job that comes up: may it be sent at all → with which account → to which endpoint, and has that room → build →
- * transfer → classify → verdict. Everything that stops a job on this way gives it a verdict, and worker/settle.c
- * makes it true.
+ * A job that comes up: may it be sent at all → with which account → to which endpoint, and has that room →
+ * build → transfer → classify → verdict. Everything that stops a job on this way gives it a verdict, and
+ * worker/settle.c makes it true.
  *
- * What was lost before (its worker died or hung) runs alone: nothing else flies and everything is settled, so that
- * it takes nothing with it; that it begins is committed first. Waiting for that, and its own time, are bounded, and between two of them the others have
- * their turn.
+ * What was lost before (its worker died or hung) runs alone: nothing else flies and everything is settled, so
+ * that it takes nothing with it; that it begins is committed first. Waiting for that, and its own time, are
+ * bounded, and between two of them the others have their turn.
  */
 #include "core/clock.h"
 #include "core/log.h"
@@ -48,7 +48,8 @@ static void hold(struct worker *w, struct job *job, struct str provider)
 
 /* ---- after the transfer ---- */
 
-/* A refusal of our credentials by an endpoint that a recipient chose counts as a try, until several have refused. */
+/* A refusal of our credentials by an endpoint that a recipient chose counts as a try, until several have
+ * refused. */
 static void judge_account(struct job *job)
 {
     struct account_held *held = job->account;
@@ -67,7 +68,8 @@ static void measure(struct worker *w, const struct job *job)
 {
     char labels[96];
     snprintf(labels, sizeof labels, "provider=\"%s\"", job->provider->name);
-    metrics_observe(w->metrics, METRIC_ATTEMPT_SECONDS, labels, (double)(job->finished_us - job->started_us) / 1e6);
+    metrics_observe(w->metrics, METRIC_ATTEMPT_SECONDS, labels,
+                    (double)(job->finished_us - job->started_us) / 1e6);
 }
 
 static void finish(struct worker *w, struct job *job)
@@ -113,7 +115,8 @@ static enum result build(struct job *job, struct http_request *request, struct e
             d->vapid_token = arena_str(job->batch->arena, token);
     }
     if (code == RESULT_OK)
-        code = job->provider->build(d, job->account ? &job->account->account : NULL, job->batch->arena, request, error);
+        code = job->provider->build(d, job->account ? &job->account->account : NULL, job->batch->arena,
+                                    request, error);
     return code;
 }
 
@@ -193,7 +196,8 @@ static enum result open_address(struct worker *w, struct job *job, struct error 
     enum result code = address_open(w->ring, d->tenant, d->user, (enum address_kind)kind, d->address_sealed,
                                     job->batch->arena, &d->address, error);
     /* perhaps a key is missing from the key ring: that can be mended, so it is not the end */
-    return code == RESULT_INVALID ? error_set(error, RESULT_FAILED, "the stored address cannot be opened") : code;
+    return code == RESULT_INVALID ? error_set(error, RESULT_FAILED, "the stored address cannot be opened")
+                                  : code;
 }
 
 /* What stands in the way before anything is opened; true: the job has its verdict. */
@@ -207,7 +211,8 @@ static bool stopped(struct worker *w, struct job *job)
         return true;
     }
     find_account(w, job, &paused);
-    if (outcome_forbids(d, &job->facts, job->provider && job->provider->for_people, clock_now_us(), &job->outcome)) {
+    if (outcome_forbids(d, &job->facts, job->provider && job->provider->for_people, clock_now_us(),
+                        &job->outcome)) {
         end_with(w, job);
     } else if (job->tenant_paused) {
         hold(w, job, STR_NONE);
@@ -227,8 +232,9 @@ static bool stopped(struct worker *w, struct job *job)
 static struct endpoint *find_endpoint(struct worker *w, const struct job *job)
 {
     const struct delivery *d = &job->delivery;
-    struct str where = d->address.kind == ADDRESS_EMAIL && job->account ? job->account->account.config.smtp.host
-                                                                        : d->address.url;
+    struct str where = d->address.kind == ADDRESS_EMAIL && job->account
+                           ? job->account->account.config.smtp.host
+                           : d->address.url;
     return endpoint_of(&w->flows, d->tenant, where, job->provider->endpoint_in_flight_max, w->now_ms);
 }
 

@@ -1,10 +1,11 @@
 /*
- * What the worker asks of the database on its first connection, one transaction at a time, the most urgent first:
- * its lease, the accounts, which lanes have something, and the next claim.
+ * What the worker asks of the database on its first connection, one transaction at a time, the most urgent
+ * first: its lease, the accounts, which lanes have something, and the next claim.
  *
- * The lease is renewed for all that was claimed at once. A claim that may have been committed without our learning of
- * it is taken back before the next one, or it would be held for as long as we live. Our own clock decides when it is lost, counted from before
- * the renewal was sent, so we always think so before the database does.
+ * The lease is renewed for all that was claimed at once. A claim that may have been committed without our
+ * learning of it is taken back before the next one, or it would be held for as long as we live. Our own clock
+ * decides when it is lost, counted from before the renewal was sent, so we always think so before the
+ * database does.
  */
 #include "core/clock.h"
 #include "core/log.h"
@@ -14,9 +15,9 @@
 #include <unistd.h>
 
 enum {
-    RETRY_MS = 500,       /* after a failure, of the connection or of a statement */
-    MARK_MS = 2000,       /* accounts */
-    DISCOVER_MS = 1000,   /* lanes, while Redis wakes us */
+    RETRY_MS = 500,     /* after a failure, of the connection or of a statement */
+    MARK_MS = 2000,     /* accounts */
+    DISCOVER_MS = 1000, /* lanes, while Redis wakes us */
     DISCOVER_ALONE_MS = 250,
     LANES_MS = 60000,
     ERRAND_BYTES_MAX = 16 << 20
@@ -32,7 +33,8 @@ static bool wakes_arrive(const struct worker *w)
 static bool is_empty(const struct worker *w)
 {
     const struct flows *f = &w->flows;
-    return f->flying_count == 0 && f->waiting_count == 0 && f->parked_count == 0 && w->alone_count == 0 && settle_idle(w);
+    return f->flying_count == 0 && f->waiting_count == 0 && f->parked_count == 0 && w->alone_count == 0 &&
+           settle_idle(w);
 }
 
 static enum errand next_errand(struct worker *w)
@@ -142,7 +144,8 @@ static void fail(struct worker *w, enum errand errand, const struct error *error
     w->first.retry_ms = w->now_ms + RETRY_MS;
     for (int i = 0; errand == ERRAND_CLAIM && i < w->ask_count; i++)
         lanes_failed(w->lanes, &w->asks[i]);
-    log_warning("could not ask the database", LOG_TEXT("errand", names[errand]), LOG_TEXT("reason", error->text));
+    log_warning("could not ask the database", LOG_TEXT("errand", names[errand]),
+                LOG_TEXT("reason", error->text));
 }
 
 static void send(struct worker *w, enum errand errand)

@@ -184,8 +184,8 @@ struct endpoint *endpoint_of(struct flows *flows, int tenant, struct str url, in
     return endpoint;
 }
 
-/* How long an answer takes: the average, or the age of the oldest transfer if that is more, for one that hangs
- * gives no answers to average. */
+/* How long an answer takes: the average, or the age of the oldest transfer if that is more, for one that
+ * hangs gives no answers to average. */
 static int64_t answer_us(const struct endpoint *endpoint, int64_t now_ms)
 {
     const struct job *oldest = TAILQ_FIRST(&endpoint->flying);
@@ -241,8 +241,8 @@ struct job *endpoint_unpark(struct flows *flows, struct endpoint *endpoint)
 struct job *endpoint_next(struct flows *flows, struct endpoint *endpoint, int64_t now_ms)
 {
     const struct job *job = TAILQ_FIRST(&endpoint->parked);
-    bool may = job && flows->flying_count < flows->in_flight_max && endpoint_has_room(flows, endpoint, now_ms) &&
-               job->flow->flying_count < three_quarters(flows);
+    bool may = job && flows->flying_count < flows->in_flight_max &&
+               endpoint_has_room(flows, endpoint, now_ms) && job->flow->flying_count < three_quarters(flows);
     return may ? endpoint_unpark(flows, endpoint) : NULL;
 }
 
@@ -289,7 +289,8 @@ void flow_ended(struct flows *flows, struct job *job, int64_t now_ms, int64_t re
     if (!endpoint)
         return;
     int64_t took_us = (now_ms - job->started_ms) * 1000 + 1;
-    endpoint->answer_us = endpoint->answer_us ? endpoint->answer_us + (took_us - endpoint->answer_us) / AVERAGE_OF : took_us;
+    endpoint->answer_us =
+        endpoint->answer_us ? endpoint->answer_us + (took_us - endpoint->answer_us) / AVERAGE_OF : took_us;
     endpoint->flying_count--;
     endpoint->used_ms = now_ms;
     TAILQ_REMOVE(&endpoint->flying, job, flight);

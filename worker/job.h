@@ -3,7 +3,8 @@
 /*
  * A claimed delivery on its way through the worker, and the batch that its memory belongs to.
  *
- *   waiting ─▶ (parked at a full endpoint) ─▶ (starting: its start is being committed) ─▶ flying ─▶ done ─▶ settling
+ *   waiting ─▶ (parked at a full endpoint) ─▶ (starting: its start is being committed) ─▶ flying ─▶ done ─▶
+ * settling
  *
  * A job is on exactly one list at any time. A batch lives until its last job has been settled.
  */
@@ -27,9 +28,9 @@ struct job {
     int64_t claimed_ms, started_ms, settle_ms; /* monotonic */
     int64_t started_us, finished_us;           /* time of day; 0 = never started */
     struct flow *flow;
-    struct endpoint *endpoint;                 /* NULL until it is known */
-    struct account_held *account;              /* NULL if none; referenced */
-    const struct provider *provider;           /* NULL until it is known */
+    struct endpoint *endpoint;       /* NULL until it is known */
+    struct account_held *account;    /* NULL if none; referenced */
+    const struct provider *provider; /* NULL until it is known */
     struct outcome outcome;
     struct verdict verdict;
     bool asked_late; /* its end was sent after its new place once already */

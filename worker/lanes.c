@@ -180,15 +180,16 @@ static int ask_lane(struct lane *lane, int share, int64_t now_ms, struct lane_as
     return count;
 }
 
-int lanes_plan(struct lanes *lanes, int budget, int64_t now_ms, int (*room)(void *context, int tenant), void *context,
-               struct lane_ask asks[LANE_ASKS_MAX])
+int lanes_plan(struct lanes *lanes, int budget, int64_t now_ms, int (*room)(void *context, int tenant),
+               void *context, struct lane_ask asks[LANE_ASKS_MAX])
 {
     if (!lanes->turn)
         return 0;
     int filled = count_filled(lanes), count = 0, left = budget;
     int in_one = LANE_ASKS_MAX / LANE_PRIORITIES;
     int share = filled ? budget / (filled < in_one ? filled : in_one) : 0;
-    for (size_t seen = lanes->table.count; seen > 0 && left > 0 && count + LANE_PRIORITIES <= LANE_ASKS_MAX; seen--) {
+    for (size_t seen = lanes->table.count; seen > 0 && left > 0 && count + LANE_PRIORITIES <= LANE_ASKS_MAX;
+         seen--) {
         struct lane *lane = lanes->turn;
         lanes->turn = lane->next;
         if (weight_of(lane) == 0) {

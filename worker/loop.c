@@ -1,6 +1,6 @@
 /*
- * The loop of the worker: one thread, one epoll. The clock is read once a turn; no phase waits for anything but the
- * first, apart from connecting to a database or a Redis that was lost, which is bounded.
+ * The loop of the worker: one thread, one epoll. The clock is read once a turn; no phase waits for anything
+ * but the first, apart from connecting to a database or a Redis that was lost, which is bounded.
  */
 #include "core/clock.h"
 #include "core/log.h"
@@ -126,7 +126,8 @@ static void flush_metrics(struct worker *w)
     w->flush_ms = w->now_ms + METRICS_FLUSH_MS;
     metrics_gauge(w->metrics, METRIC_IN_FLIGHT, "", w->flows.flying_count);
     if (arena && metrics_flush(w->metrics, w->first.db, arena, NULL, &error) != RESULT_OK)
-        log_debug("could not store metrics", LOG_TEXT("reason", error.text)); /* they wait for the next time */
+        log_debug("could not store metrics",
+                  LOG_TEXT("reason", error.text)); /* they wait for the next time */
     arena_destroy(arena);
     worker_watch(w, &w->first);
 }
@@ -227,7 +228,8 @@ static enum result open_http(struct worker *w, struct error *error)
 
 static void init_lists(struct worker *w)
 {
-    struct job_list *lists[] = {&w->alone, &w->starting, &w->starting_now, &w->done, &w->settling, &w->late, &w->late_now};
+    struct job_list *lists[] = {&w->alone,    &w->starting, &w->starting_now, &w->done,
+                                &w->settling, &w->late,     &w->late_now};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         TAILQ_INIT(lists[i]);
     flows_init(&w->flows, w->config->in_flight_max);
@@ -250,8 +252,8 @@ enum result worker_open(struct worker *w, const struct config *config, struct er
     w->alerts = alerts_create();
     w->metrics = metrics_create("worker");
     w->listener = redis_listen(config->redis, QUEUE_WAKE_CHANNEL);
-    if (!w->accounts || !w->lanes || !w->alerts || !w->metrics || !w->listener || !open_links(w) || w->epoll_fd < 0 ||
-        !open_signals(w))
+    if (!w->accounts || !w->lanes || !w->alerts || !w->metrics || !w->listener || !open_links(w) ||
+        w->epoll_fd < 0 || !open_signals(w))
         return error_set(error, RESULT_FAILED, "could not start: no memory or descriptors");
     return open_http(w, error);
 }

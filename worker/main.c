@@ -1,7 +1,8 @@
 /*
- * belfry-worker: claims deliveries, sends them, settles what came of it. Any number of workers share the queue;
- * --channels lets pools of them scale apart. What a killed worker had claimed is sent by others when its lease has
- * run out.
+ * belfry-worker: claims deliveries, sends them, settles what came of it. Any number of workers share the
+ * queue;
+ * --channels lets pools of them scale apart. What a killed worker had claimed is sent by others when its
+ * lease has run out.
  */
 #include "core/log.h"
 #include "queries.h"
@@ -15,8 +16,10 @@
 static void print_help(void)
 {
     fputs("Usage: belfry-worker [--channels=email,push] [--help] [--version]\n\n"
-          "Delivers notifications. Any number of workers share the queue; --channels (or BELFRY_CHANNELS) lets this\n"
-          "one send on some channels only. SIGTERM and SIGINT end it cleanly: what it is sending may finish, the rest\n"
+          "Delivers notifications. Any number of workers share the queue; --channels (or BELFRY_CHANNELS) "
+          "lets this\n"
+          "one send on some channels only. SIGTERM and SIGINT end it cleanly: what it is sending may finish, "
+          "the rest\n"
           "goes back. Settings come from the environment:\n\n",
           stdout);
     config_print(stdout, CONFIG_WORKER);
@@ -33,15 +36,16 @@ static void block_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* Does the database keep what it has committed? One that is away now is asked by nobody: the lease needs it anyway. */
+/* Does the database keep what it has committed? One that is away now is asked by nobody: the lease needs it
+ * anyway. */
 static bool is_durable(struct worker *w)
 {
     struct error error;
     struct db_result *rows;
     struct arena *arena = arena_create(1 << 20);
     bool durable = true;
-    if (arena && db_run(w->first.db, DB_TENANT_NONE, STR_NONE, &query_health_durability, NULL, arena, &rows, &error) ==
-                     RESULT_OK)
+    if (arena && db_run(w->first.db, DB_TENANT_NONE, STR_NONE, &query_health_durability, NULL, arena, &rows,
+                        &error) == RESULT_OK)
         durable = db_bool(rows, 0, 0) && db_bool(rows, 0, 1);
     arena_destroy(arena);
     return durable;

@@ -51,7 +51,10 @@ static void throttled(const struct delivery *d, const struct outcome *o, const s
 void outcome_decide(const struct delivery *d, const struct provider *provider, const struct outcome *o,
                     const struct retry_policy *policy, int64_t now_us, uint32_t draw, struct verdict *v)
 {
-    *v = (struct verdict){.place = VERDICT_ENDED, .log = true, .number = d->tries + 1, .tries = d->tries + 1,
+    *v = (struct verdict){.place = VERDICT_ENDED,
+                          .log = true,
+                          .number = d->tries + 1,
+                          .tries = d->tries + 1,
                           .alert = o->alert};
     switch (o->kind) {
     case OUTCOME_GONE:
@@ -104,8 +107,8 @@ void outcome_hold(const struct delivery *d, struct str provider, struct verdict 
     hold(provider, d->channel, v);
 }
 
-bool outcome_forbids(const struct delivery *d, const struct delivery_facts *facts, bool for_people, int64_t now_us,
-                     struct outcome *o)
+bool outcome_forbids(const struct delivery *d, const struct delivery_facts *facts, bool for_people,
+                     int64_t now_us, struct outcome *o)
 {
     if (!facts->known)
         outcome_set(o, OUTCOME_CANCELLED, 0, STR("the notification was erased"));

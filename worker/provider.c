@@ -18,8 +18,9 @@ const struct provider *provider_find(struct str name)
 
 const char *outcome_name(enum outcome_kind kind)
 {
-    static const char *const names[OUTCOME_KINDS] = {"sent",    "retry",   "rejected", "gone",      "throttled",
-                                                     "unauthorized", "unknown", "expired",  "cancelled", "suppressed"};
+    static const char *const names[OUTCOME_KINDS] = {"sent",      "retry",        "rejected", "gone",
+                                                     "throttled", "unauthorized", "unknown",  "expired",
+                                                     "cancelled", "suppressed"};
     return names[kind];
 }
 

@@ -1,14 +1,14 @@
 /*
- * Outcomes into rows, on the second connection: one transaction at a time with all that is done by then, while
- * transfers go on. The same transaction commits the starts of transfers that must not be repeated, pauses accounts,
- * and leaves alerts.
+ * Outcomes into rows, on the second connection: one transaction at a time with all that is done by then,
+ * while transfers go on. The same transaction commits the starts of transfers that must not be repeated,
+ * pauses accounts, and leaves alerts.
  *
- * A transaction that fails is sent again; that does no harm, for an attempt is written once for each generation and
- * a lease is ended once. A failure that a row may have caused is narrowed down to that row, which then is settled
- * without the words that came from outside.
+ * A transaction that fails is sent again; that does no harm, for an attempt is written once for each
+ * generation and a lease is ended once. A failure that a row may have caused is narrowed down to that row,
+ * which then is settled without the words that came from outside.
  *
- * A result whose lease was lost is still written to its attempt. If it is the end, it ends the delivery wherever it
- * is by now, unless it has been started again.
+ * A result whose lease was lost is still written to its attempt. If it is the end, it ends the delivery
+ * wherever it is by now, unless it has been started again.
  */
 #include "core/clock.h"
 #include "core/log.h"
@@ -33,15 +33,36 @@ void settle_add(struct worker *w, struct job *job)
 
 bool settle_idle(const struct worker *w)
 {
-    return w->done_count == 0 && w->settling_count == 0 && TAILQ_EMPTY(&w->late) && TAILQ_EMPTY(&w->late_now) && !w->second.busy;
+    return w->done_count == 0 && w->settling_count == 0 && TAILQ_EMPTY(&w->late) &&
+           TAILQ_EMPTY(&w->late_now) && !w->second.busy;
 }
 
 /* ---- arguments ---- */
 
 enum settle_column {
-    TENANT, NOTIFICATION, N, GENERATION, BECOMES, OUTCOME, NUMBER, TRIES, CODE, DETAIL, ACCOUNT, MESSAGE_ID, STARTED,
-    FINISHED, DUE, HELD_BY, USER, DEVICE, DEVICE_UPDATED, SETTLE_COLUMNS,
-    CHANNEL, ONCE, ALONE /* of other statements */
+    TENANT,
+    NOTIFICATION,
+    N,
+    GENERATION,
+    BECOMES,
+    OUTCOME,
+    NUMBER,
+    TRIES,
+    CODE,
+    DETAIL,
+    ACCOUNT,
+    MESSAGE_ID,
+    STARTED,
+    FINISHED,
+    DUE,
+    HELD_BY,
+    USER,
+    DEVICE,
+    DEVICE_UPDATED,
+    SETTLE_COLUMNS,
+    CHANNEL,
+    ONCE,
+    ALONE /* of other statements */
 };
 
 static void int_or_null(struct db_array *array, bool given, int64_t number)
@@ -64,29 +85,74 @@ static void add_cell(struct db_array *array, const struct job *job, enum settle_
     const struct outcome *o = &job->outcome;
     char becomes = (char)v->place;
     switch (column) {
-    case TENANT: db_array_int(array, d->tenant); break;
-    case NOTIFICATION: db_array_text(array, d->notification); break;
-    case N: db_array_int(array, d->n); break;
-    case GENERATION: db_array_int(array, d->generation); break;
-    case BECOMES: db_array_text(array, (struct str){&becomes, 1}); break;
-    case OUTCOME: text_or_null(array, v->log, str_from(outcome_name(o->kind))); break;
-    case NUMBER: db_array_int(array, v->number); break;
-    case TRIES: db_array_int(array, v->tries); break;
-    case CODE: int_or_null(array, o->code != 0, o->code); break;
-    case DETAIL: text_or_null(array, o->detail[0] != '\0', str_from(o->detail)); break;
-    case ACCOUNT: text_or_null(array, job->account != NULL, job->account ? job->account->account.id : STR_NONE); break;
-    case MESSAGE_ID: text_or_null(array, o->provider_id[0] != '\0', str_from(o->provider_id)); break;
-    case STARTED: db_array_int(array, job->started_us); break;
-    case FINISHED: db_array_int(array, job->finished_us); break;
-    case DUE: int_or_null(array, v->due_us != 0, v->due_us); break;
-    case HELD_BY: text_or_null(array, v->held_by[0] != '\0', str_from(v->held_by)); break;
-    case USER: text_or_null(array, v->prune || v->place == VERDICT_DEAD, d->user); break;
-    case DEVICE: text_or_null(array, v->prune, d->device); break;
-    case DEVICE_UPDATED: int_or_null(array, v->prune, d->device_updated_us); break;
-    case CHANNEL: db_array_text(array, d->channel); break;
-    case ONCE: db_array_text(array, job->provider && job->provider->start_first ? STR("t") : STR("f")); break;
-    case ALONE: db_array_text(array, d->lost > 0 ? STR("t") : STR("f")); break;
-    case SETTLE_COLUMNS: break;
+    case TENANT:
+        db_array_int(array, d->tenant);
+        break;
+    case NOTIFICATION:
+        db_array_text(array, d->notification);
+        break;
+    case N:
+        db_array_int(array, d->n);
+        break;
+    case GENERATION:
+        db_array_int(array, d->generation);
+        break;
+    case BECOMES:
+        db_array_text(array, (struct str){&becomes, 1});
+        break;
+    case OUTCOME:
+        text_or_null(array, v->log, str_from(outcome_name(o->kind)));
+        break;
+    case NUMBER:
+        db_array_int(array, v->number);
+        break;
+    case TRIES:
+        db_array_int(array, v->tries);
+        break;
+    case CODE:
+        int_or_null(array, o->code != 0, o->code);
+        break;
+    case DETAIL:
+        text_or_null(array, o->detail[0] != '\0', str_from(o->detail));
+        break;
+    case ACCOUNT:
+        text_or_null(array, job->account != NULL, job->account ? job->account->account.id : STR_NONE);
+        break;
+    case MESSAGE_ID:
+        text_or_null(array, o->provider_id[0] != '\0', str_from(o->provider_id));
+        break;
+    case STARTED:
+        db_array_int(array, job->started_us);
+        break;
+    case FINISHED:
+        db_array_int(array, job->finished_us);
+        break;
+    case DUE:
+        int_or_null(array, v->due_us != 0, v->due_us);
+        break;
+    case HELD_BY:
+        text_or_null(array, v->held_by[0] != '\0', str_from(v->held_by));
+        break;
+    case USER:
+        text_or_null(array, v->prune || v->place == VERDICT_DEAD, d->user);
+        break;
+    case DEVICE:
+        text_or_null(array, v->prune, d->device);
+        break;
+    case DEVICE_UPDATED:
+        int_or_null(array, v->prune, d->device_updated_us);
+        break;
+    case CHANNEL:
+        db_array_text(array, d->channel);
+        break;
+    case ONCE:
+        db_array_text(array, job->provider && job->provider->start_first ? STR("t") : STR("f"));
+        break;
+    case ALONE:
+        db_array_text(array, d->lost > 0 ? STR("t") : STR("f"));
+        break;
+    case SETTLE_COLUMNS:
+        break;
     }
 }
 
@@ -97,20 +163,21 @@ static void settle_args(const struct worker *w, struct db_args *args)
         struct db_array array;
         db_array_begin(&array, args);
         TAILQ_FOREACH(job, &w->settling, link)
-            add_cell(&array, job, column);
+        add_cell(&array, job, column);
         db_array_end(&array);
     }
 }
 
 /* The same columns for other statements about deliveries. */
-static void key_args(const struct job_list *jobs, struct db_args *args, const enum settle_column *columns, int count)
+static void key_args(const struct job_list *jobs, struct db_args *args, const enum settle_column *columns,
+                     int count)
 {
     for (int i = 0; i < count; i++) {
         const struct job *job;
         struct db_array array;
         db_array_begin(&array, args);
         TAILQ_FOREACH(job, jobs, link)
-            add_cell(&array, job, columns[i]);
+        add_cell(&array, job, columns[i]);
         db_array_end(&array);
     }
 }
@@ -120,7 +187,7 @@ static int length(const struct job_list *jobs)
     const struct job *job;
     int count = 0;
     TAILQ_FOREACH(job, jobs, link)
-        count++;
+    count++;
     return count;
 }
 
@@ -148,8 +215,10 @@ static enum result queue_pauses(struct worker *w, struct error *error)
     const struct account_held *last = NULL;
     int count = 0;
     enum result code = RESULT_OK;
-    TAILQ_FOREACH(job, &w->settling, link) {
-        if (!job->verdict.pause || !job->account || job->account == last || count == PAUSES_MAX || code != RESULT_OK)
+    TAILQ_FOREACH(job, &w->settling, link)
+    {
+        if (!job->verdict.pause || !job->account || job->account == last || count == PAUSES_MAX ||
+            code != RESULT_OK)
             continue;
         struct db_args args = DB_ARGS(w->second.arena);
         last = job->account;
@@ -252,7 +321,8 @@ static void suspect(struct worker *w, const struct error *error)
 static void fail(struct worker *w, const struct error *error)
 {
     bool passing = error->code == RESULT_OFFLINE || error->code == RESULT_BUSY;
-    log_warning("could not settle", LOG_INT("deliveries", w->settling_count), LOG_TEXT("reason", error->text));
+    log_warning("could not settle", LOG_INT("deliveries", w->settling_count),
+                LOG_TEXT("reason", error->text));
     w->second.retry_ms = w->now_ms + RETRY_MS;
     if (!passing && w->parts.alerts > 0) { /* an alert must not keep anything from being settled */
         log_error("gave up alerts that could not be told", LOG_INT("alerts", w->parts.alerts));
@@ -294,17 +364,19 @@ static void measure(struct worker *w, const struct job *job)
     const char *provider = job->provider ? job->provider->name : "none";
     if (!job->verdict.log)
         return;
-    snprintf(labels, sizeof labels, "channel=\"%.32s\",provider=\"%s\",outcome=\"%s\"", job->delivery.channel.data, provider,
-             outcome_name(job->outcome.kind));
+    snprintf(labels, sizeof labels, "channel=\"%.32s\",provider=\"%s\",outcome=\"%s\"",
+             job->delivery.channel.data, provider, outcome_name(job->outcome.kind));
     metrics_count(w->metrics, METRIC_ATTEMPTS, labels, 1);
     snprintf(labels, sizeof labels, "channel=\"%.32s\"", job->delivery.channel.data);
     if (job->outcome.kind == OUTCOME_SENT)
-        metrics_observe(w->metrics, METRIC_DELIVERY_SECONDS, labels, (double)(clock_now_us() - job->delivery.created_us) / 1e6);
+        metrics_observe(w->metrics, METRIC_DELIVERY_SECONDS, labels,
+                        (double)(clock_now_us() - job->delivery.created_us) / 1e6);
     if (job->verdict.place == VERDICT_DEAD)
         metrics_count(w->metrics, METRIC_DEAD_LETTERS, labels, 1);
 }
 
-/* Which of count places come back in rows: flags from 1, in the transaction's arena; NULL if there is no memory. */
+/* Which of count places come back in rows: flags from 1, in the transaction's arena; NULL if there is no
+ * memory. */
 static bool *places(struct worker *w, const struct db_result *rows, int count)
 {
     bool *there = arena_array(w->second.arena, (size_t)count + 1, sizeof *there);
@@ -335,7 +407,8 @@ static void release_settled(struct worker *w, const struct db_result *rows)
     }
 }
 
-/* One that was found has ended. Another may have ended before, or was on its way: once more, a second later. */
+/* One that was found has ended. Another may have ended before, or was on its way: once more, a second later.
+ */
 static void release_late(struct worker *w, const struct db_result *rows)
 {
     struct job *job;

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 
 enum {
-    ORIGINS_MAX = 32,          /* there are four big services; tenants may have some of their own */
-    LIFE_S = 12 * 3600,        /* at most 24 h (RFC 8292 section 2) */
-    RENEW_S = 3600,            /* so long before its end a token is not used any more */
+    ORIGINS_MAX = 32,   /* there are four big services; tenants may have some of their own */
+    LIFE_S = 12 * 3600, /* at most 24 h (RFC 8292 section 2) */
+    RENEW_S = 3600,     /* so long before its end a token is not used any more */
     ORIGIN_BYTES_MAX = 320,
     CLAIMS_BYTES_MAX = 4096,
     TOKEN_BYTES_MAX = 8192

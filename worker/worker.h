@@ -23,25 +23,25 @@
 #include "worker/lanes.h"
 
 enum {
-    WORKER_WAIT_MAX_MS = 3000,  /* a claim's look at opt-outs is good for so long (5 s are promised) */
-    WORKER_ALONE_MS = 2000,     /* what was lost before gets the worker for itself, but not longer */
-    WORKER_STOP_MS = 25000,     /* transfers may end within this after SIGTERM */
-    WORKER_TICK_MS = 100,       /* parked jobs and deadlines are looked at so often */
-    WORKER_SETTLE_MAX = 400,    /* outcomes settled in one statement … */
-    WORKER_LATE_MS = 1000,      /* after which one that was not found is looked for again */
-    WORKER_SETTLE_WAIT_MS = 15  /* … or as many as came in this time, while there is more to do */
+    WORKER_WAIT_MAX_MS = 3000, /* a claim's look at opt-outs is good for so long (5 s are promised) */
+    WORKER_ALONE_MS = 2000,    /* what was lost before gets the worker for itself, but not longer */
+    WORKER_STOP_MS = 25000,    /* transfers may end within this after SIGTERM */
+    WORKER_TICK_MS = 100,      /* parked jobs and deadlines are looked at so often */
+    WORKER_SETTLE_MAX = 400,   /* outcomes settled in one statement … */
+    WORKER_LATE_MS = 1000,     /* after which one that was not found is looked for again */
+    WORKER_SETTLE_WAIT_MS = 15 /* … or as many as came in this time, while there is more to do */
 };
 
 enum errand {
     ERRAND_NONE,
-    ERRAND_ENTER,    /* take a worker id */
+    ERRAND_ENTER, /* take a worker id */
     ERRAND_RENEW,
-    ERRAND_MARK,     /* have accounts changed? */
+    ERRAND_MARK, /* have accounts changed? */
     ERRAND_ACCOUNTS,
     ERRAND_DISCOVER, /* lanes by the counters */
     ERRAND_LANES,    /* lanes by looking */
     ERRAND_CLAIM,
-    ERRAND_RETURN,   /* what a claim took whose outcome is unknown */
+    ERRAND_RETURN, /* what a claim took whose outcome is unknown */
     ERRAND_LEAVE
 };
 
@@ -75,7 +75,7 @@ struct worker {
     /* errands */
     struct link first;
     enum errand errand;
-    int64_t id;                     /* of the lease; 0 = none */
+    int64_t id;                      /* of the lease; 0 = none */
     int64_t lease_until_ms, sent_ms; /* as far as we know; when the errand under way was sent */
     int64_t renew_ms, mark_ms, discover_ms, lanes_ms; /* when due */
     int64_t accounts_mark[3];
@@ -87,7 +87,7 @@ struct worker {
     int64_t generation; /* the highest that was seen */
 
     /* jobs that are not in flows */
-    struct job_list alone;    /* lost before: to be sent with nothing else in flight */
+    struct job_list alone; /* lost before: to be sent with nothing else in flight */
     struct job *alone_flying;
     int64_t alone_ms;         /* since when the head waits; 0 = not yet */
     int64_t company_until_ms; /* others have their turn until then */
@@ -120,7 +120,7 @@ void worker_close(struct worker *worker);
 void worker_watch(struct worker *worker, struct link *link);
 
 /* errand.c */
-void errand_turn(struct worker *worker); /* takes the answer of one, sends the next that is due */
+void errand_turn(struct worker *worker);            /* takes the answer of one, sends the next that is due */
 int64_t errand_due_ms(const struct worker *worker); /* when the next one is due, as far as known */
 void worker_lease_lost(struct worker *worker);
 
@@ -130,11 +130,11 @@ enum result claim_queue(struct worker *worker, struct error *error) MUST_CHECK;
 bool claim_wanted(struct worker *worker); /* plans worker->asks */
 
 /* dispatch.c */
-void dispatch_turn(struct worker *worker);    /* starts what may start */
-void dispatch_tick(struct worker *worker);    /* parked jobs: start, or return those that waited too long */
+void dispatch_turn(struct worker *worker); /* starts what may start */
+void dispatch_tick(struct worker *worker); /* parked jobs: start, or return those that waited too long */
 void dispatch_started(struct worker *worker, struct job *job); /* its start is committed */
-void dispatch_return_all(struct worker *worker);  /* everything that does not fly: back to ready */
-void dispatch_drop_all(struct worker *worker);    /* the same without settling: the lease is lost */
+void dispatch_return_all(struct worker *worker); /* everything that does not fly: back to ready */
+void dispatch_drop_all(struct worker *worker);   /* the same without settling: the lease is lost */
 
 /* settle.c */
 void settle_add(struct worker *worker, struct job *job); /* its verdict is made */

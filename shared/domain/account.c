@@ -135,7 +135,8 @@ static void read_smtp(struct reading *r, struct account_config *config)
 
 static bool is_subject(struct str s)
 {
-    return check_printable(s) && ((str_starts(s, "mailto:") && s.bytes > 9) || (str_starts(s, "https://") && s.bytes > 10));
+    return check_printable(s) &&
+           ((str_starts(s, "mailto:") && s.bytes > 9) || (str_starts(s, "https://") && s.bytes > 10));
 }
 
 static void read_webpush(struct reading *r, struct account_config *config)
@@ -145,8 +146,9 @@ static void read_webpush(struct reading *r, struct account_config *config)
     size_t bytes = 0;
     push->subject = read_text(r, "subject", true, is_subject, "a mailto: or https: contact");
     push->public_key = read_text(r, "publicKey", true, NULL, "a P-256 point in base64url");
-    if (str_is_set(push->public_key) && (!text_from_base64url(push->public_key, point, sizeof point, &bytes) ||
-                                         !crypto_p256_is_point((struct str){(char *)point, bytes})))
+    if (str_is_set(push->public_key) &&
+        (!text_from_base64url(push->public_key, point, sizeof point, &bytes) ||
+         !crypto_p256_is_point((struct str){(char *)point, bytes})))
         refuse(r, "publicKey", "a P-256 point in base64url");
     struct str scalar = read_text(r, "privateKey", true, NULL, "32 bytes in base64url");
     if (str_is_set(scalar) && (!text_from_base64url(scalar, push->private_key, P256_SCALAR_BYTES, &bytes) ||
@@ -181,12 +183,13 @@ struct str account_channel_of(struct str provider)
     return STR_NONE;
 }
 
-enum result account_parse(struct str provider, struct str json, struct arena *arena, struct account_config *config,
-                          struct error *error)
+enum result account_parse(struct str provider, struct str json, struct arena *arena,
+                          struct account_config *config, struct error *error)
 {
     struct reading r = {.arena = arena, .error = error};
     json_t *tree;
-    *config = (struct account_config){.provider = arena_str(arena, provider), .channel = account_channel_of(provider)};
+    *config = (struct account_config){.provider = arena_str(arena, provider),
+                                      .channel = account_channel_of(provider)};
     r.code = json_parse(arena, json, &tree, error);
     if (r.code != RESULT_OK)
         return r.code;
@@ -197,8 +200,9 @@ enum result account_parse(struct str provider, struct str json, struct arena *ar
         if (str_is(provider, providers[i].provider)) {
             providers[i].read(&r, config);
             if (r.code == RESULT_OK && r.known != json_object_size(tree))
-                r.code = error_set(error, RESULT_INVALID, "the configuration has a member that %s does not know",
-                                   providers[i].provider);
+                r.code =
+                    error_set(error, RESULT_INVALID, "the configuration has a member that %s does not know",
+                              providers[i].provider);
             return r.code;
         }
     return error_set(error, RESULT_INVALID, "there is no such provider");
@@ -234,7 +238,8 @@ enum result account_make_webpush(struct str subject, struct buf *json, struct er
     write_key(json, "publicKey", point, sizeof point);
     write_key(json, "privateKey", scalar, sizeof scalar);
     json_close(json, '}');
-    return buf_ok(json) ? RESULT_OK : error_set(error, RESULT_FAILED, "could not write the configuration: no memory");
+    return buf_ok(json) ? RESULT_OK
+                        : error_set(error, RESULT_FAILED, "could not write the configuration: no memory");
 }
 
 /* ---- sealing ---- */
@@ -245,8 +250,8 @@ static struct str context_of(int tenant, struct str id, char out[CONTEXT_BYTES])
     return (struct str){out, n > 0 && n < CONTEXT_BYTES ? (size_t)n : 0};
 }
 
-enum result account_seal(const struct keyring *ring, int tenant, struct str id, struct str json, struct buf *out,
-                         struct error *error)
+enum result account_seal(const struct keyring *ring, int tenant, struct str id, struct str json,
+                         struct buf *out, struct error *error)
 {
     char context[CONTEXT_BYTES];
     if (json.bytes > CONFIG_JSON_BYTES_MAX)
@@ -254,8 +259,8 @@ enum result account_seal(const struct keyring *ring, int tenant, struct str id, 
     return keyring_seal(ring, context_of(tenant, id, context), json, out, error);
 }
 
-enum result account_open(const struct keyring *ring, int tenant, struct str id, struct str sealed, struct buf *json,
-                         struct error *error)
+enum result account_open(const struct keyring *ring, int tenant, struct str id, struct str sealed,
+                         struct buf *json, struct error *error)
 {
     char context[CONTEXT_BYTES];
     return keyring_open(ring, context_of(tenant, id, context), sealed, json, error);

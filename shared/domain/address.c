@@ -149,7 +149,8 @@ static bool read_json(const json_t *tree, struct arena *arena, struct address *a
         return read_webhook(tree, address);
     case ADDRESS_WEBPUSH:
         address->url = json_str(json_object_get(tree, "endpoint"));
-        return address->url.bytes > 0 && read_bytes(json_object_get(tree, "p256dh"), arena, &address->p256dh) &&
+        return address->url.bytes > 0 &&
+               read_bytes(json_object_get(tree, "p256dh"), arena, &address->p256dh) &&
                read_bytes(json_object_get(tree, "auth"), arena, &address->auth);
     case ADDRESS_PHONE:
         address->phone = json_str(json_object_get(tree, "phone"));
@@ -166,8 +167,8 @@ static struct str context_of(int tenant, struct str user, char out[CONTEXT_BYTES
     return (struct str){out, n > 0 && n < CONTEXT_BYTES ? (size_t)n : 0};
 }
 
-enum result address_seal(const struct keyring *ring, int tenant, struct str user, const struct address *address,
-                         struct buf *out, struct error *error)
+enum result address_seal(const struct keyring *ring, int tenant, struct str user,
+                         const struct address *address, struct buf *out, struct error *error)
 {
     char context[CONTEXT_BYTES];
     struct buf json = BUF_INIT(ADDRESS_JSON_BYTES_MAX);
@@ -226,7 +227,8 @@ static struct str name_of(const struct address *address)
     return address->url;
 }
 
-void address_index(const struct keyring *ring, int tenant, const struct address *address, unsigned char out[16])
+void address_index(const struct keyring *ring, int tenant, const struct address *address,
+                   unsigned char out[16])
 {
     static const char *const kinds[] = {"email", "webhook", "webpush", "phone"};
     char lowered[LIMIT_EMAIL_BYTES + 1];
@@ -265,5 +267,6 @@ bool address_secret_key(struct str secret, unsigned char *key, size_t *bytes)
         return false;
     secret.data += sizeof SECRET_PREFIX - 1;
     secret.bytes -= sizeof SECRET_PREFIX - 1;
-    return text_from_base64(secret, key, ADDRESS_SECRET_BYTES_MOST, bytes) && *bytes >= ADDRESS_SECRET_BYTES_LEAST;
+    return text_from_base64(secret, key, ADDRESS_SECRET_BYTES_MOST, bytes) &&
+           *bytes >= ADDRESS_SECRET_BYTES_LEAST;
 }

@@ -1,6 +1,7 @@
 /*
- * Moving ids of deliveries between the queue's tables; the statements are in sql/queries/queue.sql. The worker's
- * own statements (claim, start, settle) are queued by worker/claim.c and worker/settle.c, for they are not waited for.
+ * Moving ids of deliveries between the queue's tables; the statements are in sql/queries/queue.sql. The
+ * worker's own statements (claim, start, settle) are queued by worker/claim.c and worker/settle.c, for they
+ * are not waited for.
  */
 #include "domain/queue.h"
 #include "queries.h"
@@ -44,8 +45,8 @@ bool queue_wake_parse(struct str payload, struct str *channel, int *tenant)
 
 /* ---- duties ---- */
 
-static enum result run(struct db *db, const struct db_query *query, const struct db_args *args, struct arena *arena,
-                       struct db_result **result, struct error *error)
+static enum result run(struct db *db, const struct db_query *query, const struct db_args *args,
+                       struct arena *arena, struct db_result **result, struct error *error)
 {
     return db_run(db, DB_TENANT_NONE, STR_NONE, query, args, arena, result, error);
 }
@@ -96,13 +97,13 @@ enum result queue_compact(struct db *db, struct arena *arena, int limit, int *re
 
 /* ---- looking ---- */
 
-enum result queue_depths(struct db *db, int tenant, struct arena *arena, struct queue_depth **depths, int *count,
-                         struct error *error)
+enum result queue_depths(struct db *db, int tenant, struct arena *arena, struct queue_depth **depths,
+                         int *count, struct error *error)
 {
     struct db_result *result;
     *count = 0;
-    enum result code = db_run(db, tenant, tenant == DB_TENANT_NONE ? STR_NONE : STR("*"), &query_queue_depths, NULL,
-                              arena, &result, error);
+    enum result code = db_run(db, tenant, tenant == DB_TENANT_NONE ? STR_NONE : STR("*"), &query_queue_depths,
+                              NULL, arena, &result, error);
     if (code != RESULT_OK)
         return code;
     *depths = arena_array(arena, (size_t)db_rows(result) + 1, sizeof **depths);
@@ -121,8 +122,8 @@ enum result queue_depths(struct db *db, int tenant, struct arena *arena, struct 
 
 /* ---- dead letters ---- */
 
-enum result queue_replay(struct db *db, int tenant, const struct uuid *notification, int n, struct arena *arena,
-                         struct str *channel, struct error *error)
+enum result queue_replay(struct db *db, int tenant, const struct uuid *notification, int n,
+                         struct arena *arena, struct str *channel, struct error *error)
 {
     struct db_args args = DB_ARGS(arena);
     struct db_result *result;

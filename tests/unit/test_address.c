@@ -37,12 +37,14 @@ static int teardown(void **state)
     return 0;
 }
 
-static enum result reopen(struct address_fixture *f, const struct address *address, const char *user, struct address *out)
+static enum result reopen(struct address_fixture *f, const struct address *address, const char *user,
+                          struct address *out)
 {
     struct buf sealed = BUF_INIT(16384);
     struct error error = {0};
     assert_int_equal(address_seal(f->ring, 7, STR("jane"), address, &sealed, &error), RESULT_OK);
-    enum result code = address_open(f->ring, 7, str_from(user), address->kind, buf_str(&sealed), f->arena, out, &error);
+    enum result code =
+        address_open(f->ring, 7, str_from(user), address->kind, buf_str(&sealed), f->arena, out, &error);
     buf_free(&sealed);
     return code;
 }
@@ -51,17 +53,22 @@ static void each_kind_comes_back_as_it_was(void **state)
 {
     struct address_fixture *f = *state;
     struct address out;
-    const struct address mail = {.kind = ADDRESS_EMAIL, .email = STR("jane@example.com"), .name = STR("J\xc3\xa4ne \"x\"")};
+    const struct address mail = {
+        .kind = ADDRESS_EMAIL, .email = STR("jane@example.com"), .name = STR("J\xc3\xa4ne \"x\"")};
     assert_int_equal(reopen(f, &mail, "jane", &out), RESULT_OK);
     assert_str(out.email, "jane@example.com");
     assert_str(out.name, "J\xc3\xa4ne \"x\"");
-    const struct address hook = {
-        .kind = ADDRESS_WEBHOOK, .url = STR("https://h.example.com/"), .secret_count = 2, .secrets = {STR("whsec_a"), STR("whsec_b")}};
+    const struct address hook = {.kind = ADDRESS_WEBHOOK,
+                                 .url = STR("https://h.example.com/"),
+                                 .secret_count = 2,
+                                 .secrets = {STR("whsec_a"), STR("whsec_b")}};
     assert_int_equal(reopen(f, &hook, "jane", &out), RESULT_OK);
     assert_int_equal(out.secret_count, 2);
     assert_str(out.secrets[1], "whsec_b");
-    const struct address push = {
-        .kind = ADDRESS_WEBPUSH, .url = STR("https://p.example.com/"), .p256dh = STR("\x04..."), .auth = STR("0123456789abcdef")};
+    const struct address push = {.kind = ADDRESS_WEBPUSH,
+                                 .url = STR("https://p.example.com/"),
+                                 .p256dh = STR("\x04..."),
+                                 .auth = STR("0123456789abcdef")};
     assert_int_equal(reopen(f, &push, "jane", &out), RESULT_OK);
     assert_true(str_equal(out.p256dh, push.p256dh) && str_equal(out.auth, push.auth));
 }
@@ -98,9 +105,18 @@ static void malformed_addresses_are_refused(void **state)
         {.kind = ADDRESS_EMAIL, .email = STR("jane@example.com\r\nBcc: x@y")},
         {.kind = ADDRESS_WEBHOOK, .url = STR("ftp://example.com/")},
         {.kind = ADDRESS_WEBHOOK, .url = STR("https://user@example.com/")},
-        {.kind = ADDRESS_WEBHOOK, .url = STR("https://example.com/"), .secret_count = 1, .secrets = {STR("whsec_c2hvcnQ=")}},
-        {.kind = ADDRESS_WEBPUSH, .url = STR("http://example.com/"), .p256dh = STR("x"), .auth = STR("0123456789abcdef")},
-        {.kind = ADDRESS_WEBPUSH, .url = STR("https://example.com/"), .p256dh = STR("x"), .auth = STR("0123456789abcdef")},
+        {.kind = ADDRESS_WEBHOOK,
+         .url = STR("https://example.com/"),
+         .secret_count = 1,
+         .secrets = {STR("whsec_c2hvcnQ=")}},
+        {.kind = ADDRESS_WEBPUSH,
+         .url = STR("http://example.com/"),
+         .p256dh = STR("x"),
+         .auth = STR("0123456789abcdef")},
+        {.kind = ADDRESS_WEBPUSH,
+         .url = STR("https://example.com/"),
+         .p256dh = STR("x"),
+         .auth = STR("0123456789abcdef")},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(address_check(&bad[i], &error), RESULT_INVALID);
@@ -108,7 +124,8 @@ static void malformed_addresses_are_refused(void **state)
 
 /* ---- accounts ---- */
 
-static enum result parse(struct arena *arena, const char *provider, const char *json, struct account_config *config)
+static enum result parse(struct arena *arena, const char *provider, const char *json,
+                         struct account_config *config)
 {
     struct error error;
     return account_parse(str_from(provider), str_from(json), arena, config, &error);
@@ -118,13 +135,20 @@ static void mail_accounts_are_read_with_their_defaults(void **state)
 {
     struct address_fixture *f = *state;
     struct account_config c;
-    assert_int_equal(parse(f->arena, "smtp", "{\"host\":\"mail.example.com\",\"tls\":\"starttls\",\"from\":\"The Shop <a@b.example>\"}", &c), RESULT_OK);
+    assert_int_equal(
+        parse(f->arena, "smtp",
+              "{\"host\":\"mail.example.com\",\"tls\":\"starttls\",\"from\":\"The Shop <a@b.example>\"}", &c),
+        RESULT_OK);
     assert_int_equal(c.smtp.port, 587);
     assert_str(c.smtp.from_name, "The Shop");
     assert_str(c.smtp.from_email, "a@b.example");
     assert_str(c.smtp.domain, "b.example");
     assert_false(str_is_set(c.smtp.user));
-    assert_int_equal(parse(f->arena, "smtp", "{\"host\":\"::1\",\"tls\":\"implicit\",\"from\":\"a@b.example\",\"domain\":\"m.example\",\"user\":\"u\",\"password\":\"p\"}", &c), RESULT_OK);
+    assert_int_equal(parse(f->arena, "smtp",
+                           "{\"host\":\"::1\",\"tls\":\"implicit\",\"from\":\"a@b.example\",\"domain\":\"m."
+                           "example\",\"user\":\"u\",\"password\":\"p\"}",
+                           &c),
+                     RESULT_OK);
     assert_int_equal(c.smtp.port, 465);
     assert_str(c.smtp.domain, "m.example");
 }

@@ -136,7 +136,8 @@ static int share(struct flow_fixture *f, struct endpoint *e, int64_t now_ms)
 static void a_fast_endpoint_gets_much_and_a_slow_one_little(void **state)
 {
     struct flow_fixture *f = *state;
-    struct endpoint *fast = endpoint(f, "https://fast.example.com/", 0), *slow = endpoint(f, "https://slow.example.com/", 0);
+    struct endpoint *fast = endpoint(f, "https://fast.example.com/", 0),
+                    *slow = endpoint(f, "https://slow.example.com/", 0);
     flow_ended(&f->flows, fly(f, fast, 0), 5, 0);
     flow_ended(&f->flows, fly(f, slow, 0), 10000, 0);
     assert_int_equal(share(f, fast, 10000), IN_FLIGHT * 3 / 4);

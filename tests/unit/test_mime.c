@@ -71,8 +71,9 @@ static void headers_are_encoded_words(void **state)
     (void)state;
     check_header("plain, with punctuation: ok?", "Subject: plain, with punctuation: ok?\r\n");
     check_header("h\xc3\xa9", "Subject: =?UTF-8?B?aMOp?=\r\n");
-    check_header("=?UTF-8?B?eA==?=", "Subject: =?UTF-8?B?PT9VVEYtOD9CP2VBPT0/PQ==?=\r\n"); /* said literally */
-    check_header("a\r\nBcc: x@y", "Subject: =?UTF-8?B?YSAgQmNjOiB4QHk=?=\r\n");          /* controls are spaces */
+    check_header("=?UTF-8?B?eA==?=",
+                 "Subject: =?UTF-8?B?PT9VVEYtOD9CP2VBPT0/PQ==?=\r\n");          /* said literally */
+    check_header("a\r\nBcc: x@y", "Subject: =?UTF-8?B?YSAgQmNjOiB4QHk=?=\r\n"); /* controls are spaces */
 }
 
 /* No line is too long, no character is split over two words. */
@@ -92,7 +93,8 @@ static void long_headers_are_folded_between_characters(void **state)
         while (word.data[word.bytes] != '?')
             word.bytes++;
         /* whole characters of four bytes, in base64 of 4 for 3: their number is whole */
-        size_t padding = (size_t)(word.data[word.bytes - 1] == '=') + (size_t)(word.data[word.bytes - 2] == '=');
+        size_t padding =
+            (size_t)(word.data[word.bytes - 1] == '=') + (size_t)(word.data[word.bytes - 2] == '=');
         assert_int_equal((word.bytes / 4 * 3 - padding) % 4, 0);
     }
     buf_free(&out);
@@ -106,7 +108,8 @@ static void names_and_addresses_add_nothing(void **state)
     evil.to_email = str_from("jane@example.org>\r\nBcc: <t@example.com");
     evil.from_name = str_from("A\nB");
     char *text = write(&evil);
-    assert_non_null(strstr(text, "To: \"Eve\\\" <x@y>, \\\"\\\\\"\r\n <jane@example.orgBcc:t@example.com>\r\n"));
+    assert_non_null(
+        strstr(text, "To: \"Eve\\\" <x@y>, \\\"\\\\\"\r\n <jane@example.orgBcc:t@example.com>\r\n"));
     assert_null(strstr(text, "\nBcc"));
     assert_non_null(strstr(text, "From: =?UTF-8?B?QSBC?=\r\n"));
 }
@@ -128,8 +131,9 @@ static void quoted_printable(void **state)
     check_printable("one\r\ntwo\r\n", "one\r\ntwo\r\n");
     check_printable("lone\rcr", "lone=0Dcr\r\n");
     check_printable("\t.", "=09.\r\n");
-    check_printable("12345678901234567890123456789012345678901234567890123456789012345678901234567890",
-                    "123456789012345678901234567890123456789012345678901234567890123456789012345=\r\n67890\r\n");
+    check_printable(
+        "12345678901234567890123456789012345678901234567890123456789012345678901234567890",
+        "123456789012345678901234567890123456789012345678901234567890123456789012345=\r\n67890\r\n");
 }
 
 static void a_boundary_cannot_occur_in_a_part(void **state)

@@ -6,7 +6,8 @@
 static const struct retry_policy policy = {.attempts_max = 4, .base_ms = 1000, .cap_ms = 5000};
 #define HALF 2147483648u /* of all draws */
 
-static struct verdict decide(struct delivery *d, const struct provider *provider, enum outcome_kind kind, int64_t asked_ms)
+static struct verdict decide(struct delivery *d, const struct provider *provider, enum outcome_kind kind,
+                             int64_t asked_ms)
 {
     struct outcome outcome;
     struct verdict verdict;
@@ -159,7 +160,8 @@ static void nothing_forbids_the_rest(void **state)
     const struct delivery_facts fine = {.known = true, .has_device = true};
     const struct delivery_facts read = {.known = true, .has_device = true, .read = true};
     assert_false(outcome_forbids(&d, &fine, true, TEST_NOW_US, &outcome));
-    assert_false(outcome_forbids(&d, &read, false, TEST_NOW_US, &outcome)); /* machines are told all the same */
+    assert_false(
+        outcome_forbids(&d, &read, false, TEST_NOW_US, &outcome)); /* machines are told all the same */
     d.expires_us = TEST_NOW_US + 1;
     assert_false(outcome_forbids(&d, &fine, true, TEST_NOW_US, &outcome));
     d.expires_us = TEST_NOW_US;
@@ -203,7 +205,8 @@ static void what_was_asked_for_is_waited(void **state)
 {
     (void)state;
     assert_int_equal(retry_wait_ms(&policy, 1, 8000, 0), 8000);
-    assert_int_equal(retry_wait_ms(&policy, 1, 8000, HALF), 8500); /* and a little, so that not all come at once */
+    assert_int_equal(retry_wait_ms(&policy, 1, 8000, HALF),
+                     8500); /* and a little, so that not all come at once */
     assert_int_equal(retry_wait_ms(&policy, 3, 10, HALF), 2000);
     assert_int_equal(retry_wait_ms(&policy, 1, 0, 0), 0);
 }

@@ -21,7 +21,8 @@ static struct http_request build(const struct account *account, struct arena *ar
     struct http_request request;
     struct error error = {0};
     d.channel = STR("email");
-    d.address = (struct address){.kind = ADDRESS_EMAIL, .email = STR("jane@example.org"), .name = STR("Jane")};
+    d.address =
+        (struct address){.kind = ADDRESS_EMAIL, .email = STR("jane@example.org"), .name = STR("Jane")};
     if (provider_smtp.build(&d, account, arena, &request, &error) != RESULT_OK)
         fail_msg("%s", error.text);
     return request;
@@ -60,7 +61,8 @@ static void the_message_has_what_it_needs(void **state)
     struct account account = smtp_account(ACCOUNT_TLS_STARTTLS);
     struct http_request first = build(&account, *state), second = build(&account, *state);
     assert_true(contains(first.body, "Message-ID: <0193f0a1-7c3e-7abc-8def-0123456789ab.2@example.com>\r\n"));
-    assert_true(contains(second.body, "Message-ID: <0193f0a1-7c3e-7abc-8def-0123456789ab.2@example.com>\r\n"));
+    assert_true(
+        contains(second.body, "Message-ID: <0193f0a1-7c3e-7abc-8def-0123456789ab.2@example.com>\r\n"));
     assert_true(contains(first.body, "Auto-Submitted: auto-generated\r\n"));
     assert_true(contains(first.body, "It has left \"us\"\r\n"));
     assert_true(contains(first.body, "It has left &quot;us&quot;"));
@@ -108,7 +110,8 @@ static void replies(void **state)
 static void the_queue_id_is_kept(void **state)
 {
     (void)state;
-    const struct answer_case queued = {250, REPLY("354 go on\r\n250 2.0.0 Ok: queued as 12AB"), true, OUTCOME_SENT, false};
+    const struct answer_case queued = {250, REPLY("354 go on\r\n250 2.0.0 Ok: queued as 12AB"), true,
+                                       OUTCOME_SENT, false};
     assert_string_equal(classify_case(&provider_smtp, &queued).provider_id, "2.0.0 Ok: queued as 12AB");
 }
 
@@ -122,7 +125,8 @@ static void greylisting_waits_five_minutes(void **state)
 static void addresses_in_replies_are_masked(void **state)
 {
     (void)state;
-    const struct answer_case repeated = {550, REPLY("550 5.1.1 <jane.doe@example.org>: unknown"), false, OUTCOME_GONE, false};
+    const struct answer_case repeated = {550, REPLY("550 5.1.1 <jane.doe@example.org>: unknown"), false,
+                                         OUTCOME_GONE, false};
     struct outcome outcome = classify_case(&provider_smtp, &repeated);
     assert_null(strstr(outcome.detail, "jane.doe"));
     assert_non_null(strstr(outcome.detail, "@example.org"));
@@ -134,7 +138,8 @@ static void what_is_lost_after_the_last_dot_is_unknown(void **state)
     assert_int_equal(classify_failure(&provider_smtp, HTTP_LOST, true).kind, OUTCOME_UNKNOWN);
     assert_int_equal(classify_failure(&provider_smtp, HTTP_LOST, false).kind, OUTCOME_RETRY);
     assert_int_equal(classify_failure(&provider_smtp, HTTP_NOT_SENT, false).kind, OUTCOME_RETRY);
-    assert_int_equal(classify_failure(&provider_smtp, HTTP_BAD_CERTIFICATE, false).kind, OUTCOME_UNAUTHORIZED);
+    assert_int_equal(classify_failure(&provider_smtp, HTTP_BAD_CERTIFICATE, false).kind,
+                     OUTCOME_UNAUTHORIZED);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, arena_setup, arena_teardown)

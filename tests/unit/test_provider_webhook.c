@@ -34,8 +34,9 @@ static bool verifies(const struct http_request *request, struct str secret, stru
     size_t bytes;
     struct buf expected = BUF_INIT(128);
     assert_true(address_secret_key(secret, key, &bytes));
-    char *content = arena_printf(arena, STR_FMT "." STR_FMT "." STR_FMT, STR_ARG(request_header(request, "webhook-id")),
-                                 STR_ARG(request_header(request, "webhook-timestamp")), STR_ARG(request->body));
+    char *content =
+        arena_printf(arena, STR_FMT "." STR_FMT "." STR_FMT, STR_ARG(request_header(request, "webhook-id")),
+                     STR_ARG(request_header(request, "webhook-timestamp")), STR_ARG(request->body));
     crypto_hmac_sha256((struct str){(char *)key, bytes}, str_from(content), mac);
     buf_add_text(&expected, "v1,");
     text_base64(&expected, mac, sizeof mac);
@@ -51,8 +52,10 @@ static void every_secret_signs(void **state)
     struct error error;
     assert_int_equal(address_secret_make(*state, &old, &error), RESULT_OK);
     assert_int_equal(address_secret_make(*state, &fresh, &error), RESULT_OK);
-    d.address = (struct address){
-        .kind = ADDRESS_WEBHOOK, .url = STR("https://h.example.com/in"), .secret_count = 2, .secrets = {fresh, old}};
+    d.address = (struct address){.kind = ADDRESS_WEBHOOK,
+                                 .url = STR("https://h.example.com/in"),
+                                 .secret_count = 2,
+                                 .secrets = {fresh, old}};
     struct http_request request = build(&d, *state);
     assert_true(verifies(&request, fresh, *state));
     assert_true(verifies(&request, old, *state));
@@ -88,7 +91,8 @@ static void a_damaged_secret_is_never_sent_with(void **state)
     struct delivery d = sample_delivery();
     struct http_request request;
     struct error error = {0};
-    d.address = (struct address){.url = STR("https://h.example.com/"), .secret_count = 1, .secrets = {STR("whsec_?")}};
+    d.address = (struct address){
+        .url = STR("https://h.example.com/"), .secret_count = 1, .secrets = {STR("whsec_?")}};
     assert_int_equal(provider_webhook.build(&d, NULL, *state, &request, &error), RESULT_INVALID);
 }
 
@@ -149,7 +153,8 @@ static void answers(void **state)
 static void retry_after_is_passed_on(void **state)
 {
     (void)state;
-    const struct answer_case slow = {503, "HTTP/1.1 503 x\r\nretry-after: 120\r\n\r\n", false, OUTCOME_RETRY, false};
+    const struct answer_case slow = {503, "HTTP/1.1 503 x\r\nretry-after: 120\r\n\r\n", false, OUTCOME_RETRY,
+                                     false};
     const struct answer_case silent = {503, "HTTP/1.1 503 x\r\n\r\n", false, OUTCOME_RETRY, false};
     assert_int_equal(classify_case(&provider_webhook, &slow).retry_after_ms, 120000);
     assert_int_equal(classify_case(&provider_webhook, &silent).retry_after_ms, -1);
@@ -159,8 +164,10 @@ static void failures(void **state)
 {
     (void)state;
     assert_int_equal(classify_failure(&provider_webhook, HTTP_NOT_SENT, false).kind, OUTCOME_RETRY);
-    assert_int_equal(classify_failure(&provider_webhook, HTTP_LOST, false).kind, OUTCOME_RETRY); /* the id tells a repeat */
-    assert_int_equal(classify_failure(&provider_webhook, HTTP_FORBIDDEN_ADDRESS, false).kind, OUTCOME_REJECTED);
+    assert_int_equal(classify_failure(&provider_webhook, HTTP_LOST, false).kind,
+                     OUTCOME_RETRY); /* the id tells a repeat */
+    assert_int_equal(classify_failure(&provider_webhook, HTTP_FORBIDDEN_ADDRESS, false).kind,
+                     OUTCOME_REJECTED);
     assert_int_equal(classify_failure(&provider_webhook, HTTP_BAD_CERTIFICATE, false).kind, OUTCOME_RETRY);
     assert_string_equal(classify_failure(&provider_webhook, HTTP_NOT_SENT, false).detail, "why");
 }

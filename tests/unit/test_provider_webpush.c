@@ -1,4 +1,5 @@
-/* Web Push: headers (RFC 8030, 8292), the size and content of the payload, answers, and the tokens of origins. */
+/* Web Push: headers (RFC 8030, 8292), the size and content of the payload, answers, and the tokens of
+ * origins. */
 #include "unit_provider.h"
 
 #include "format/json.h"
@@ -20,7 +21,8 @@ static int setup(void **state)
     unsigned char scalar[P256_SCALAR_BYTES];
     fixture.arena = arena_create(TEST_ARENA_BYTES);
     if (!fixture.arena || account_make_webpush(STR("mailto:ops@example.com"), &json, &error) != RESULT_OK ||
-        account_parse(STR("webpush"), buf_str(&json), fixture.arena, &fixture.account.config, &error) != RESULT_OK ||
+        account_parse(STR("webpush"), buf_str(&json), fixture.arena, &fixture.account.config, &error) !=
+            RESULT_OK ||
         crypto_p256_generate(scalar, (unsigned char *)fixture.point, &error) != RESULT_OK)
         return -1;
     buf_free(&json);
@@ -123,7 +125,8 @@ static void a_short_message_is_sent_whole(void **state)
     struct http_request whole = build(fixture, &d), without = build(fixture, &bare);
     /* ,"data":{…} and ,"actions":[{id,label} twice] */
     assert_int_equal(payload_bytes(&whole) - payload_bytes(&without),
-                     strlen(",\"data\":{\"order\":17},\"actions\":[{\"id\":\"track\",\"label\":\"Track it\"},{\"id\":\"ok\",\"label\":\"OK\"}]"));
+                     strlen(",\"data\":{\"order\":17},\"actions\":[{\"id\":\"track\",\"label\":\"Track "
+                            "it\"},{\"id\":\"ok\",\"label\":\"OK\"}]"));
 }
 
 static void a_long_message_loses_data_then_actions_then_its_end(void **state)
@@ -170,9 +173,11 @@ static void answers(void **state)
         {503, NULL, false, OUTCOME_RETRY, false},        {302, NULL, false, OUTCOME_RETRY, false},
     };
     expect_answers(&provider_webpush, cases, sizeof cases / sizeof *cases);
-    const struct answer_case located = {201, "HTTP/1.1 201 Created\r\nLocation: https://push.example.com/m/9\r\n\r\n", false,
-                                        OUTCOME_SENT, false};
-    assert_string_equal(classify_case(&provider_webpush, &located).provider_id, "https://push.example.com/m/9");
+    const struct answer_case located = {
+        201, "HTTP/1.1 201 Created\r\nLocation: https://push.example.com/m/9\r\n\r\n", false, OUTCOME_SENT,
+        false};
+    assert_string_equal(classify_case(&provider_webpush, &located).provider_id,
+                        "https://push.example.com/m/9");
 }
 
 /* ---- tokens ---- */
@@ -214,19 +219,23 @@ static void a_token_is_kept_for_its_origin_alone(void **state)
     struct str token;
     struct error error = {0};
     assert_int_equal(vapid_create(&fixture->account.config.webpush, &vapid, &error), RESULT_OK);
-    assert_int_equal(vapid_token(vapid, STR("https://a.example.com/1"), TEST_NOW_US, &token, &error), RESULT_OK);
+    assert_int_equal(vapid_token(vapid, STR("https://a.example.com/1"), TEST_NOW_US, &token, &error),
+                     RESULT_OK);
     struct str first = arena_str(fixture->arena, token);
     const json_t *claims = claims_of(first, fixture->arena);
     assert_str(json_str(json_object_get(claims, "aud")), "https://a.example.com");
     assert_str(json_str(json_object_get(claims, "sub")), "mailto:ops@example.com");
     int64_t life_s = json_integer_value(json_object_get(claims, "exp")) - TEST_NOW_US / 1000000;
     assert_true(life_s > 3600 && life_s <= 86400);
-    assert_int_equal(vapid_token(vapid, STR("https://a.example.com/2"), TEST_NOW_US, &token, &error), RESULT_OK);
+    assert_int_equal(vapid_token(vapid, STR("https://a.example.com/2"), TEST_NOW_US, &token, &error),
+                     RESULT_OK);
     assert_true(str_equal(token, first));
-    assert_int_equal(vapid_token(vapid, STR("https://b.example.com/2"), TEST_NOW_US, &token, &error), RESULT_OK);
+    assert_int_equal(vapid_token(vapid, STR("https://b.example.com/2"), TEST_NOW_US, &token, &error),
+                     RESULT_OK);
     assert_false(str_equal(token, first));
-    assert_int_equal(vapid_token(vapid, STR("https://a.example.com/1"), TEST_NOW_US + INT64_C(39601) * 1000000, &token,
-                                 &error), RESULT_OK);
+    assert_int_equal(vapid_token(vapid, STR("https://a.example.com/1"),
+                                 TEST_NOW_US + INT64_C(39601) * 1000000, &token, &error),
+                     RESULT_OK);
     assert_false(str_equal(token, first)); /* an hour before its end there is a new one */
     vapid_destroy(vapid);
 }

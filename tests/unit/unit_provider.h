@@ -1,6 +1,7 @@
 #ifndef BELFRY_TESTS_UNIT_PROVIDER_H
 #define BELFRY_TESTS_UNIT_PROVIDER_H
-/* What the tests of providers share: a delivery, an arena for each test, headers of requests, tables of answers. */
+/* What the tests of providers share: a delivery, an arena for each test, headers of requests, tables of
+ * answers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,25 +30,27 @@ static inline int arena_teardown(void **state)
 
 static inline struct delivery sample_delivery(void)
 {
-    return (struct delivery){.tenant = 7,
-                             .n = 2,
-                             .generation = 5,
-                             .notification = STR("0193f0a1-7c3e-7abc-8def-0123456789ab"),
-                             .channel = STR("webhook"),
-                             .user = STR("jane"),
-                             .device = STR("d1"),
-                             .priority = 1,
-                             .type = STR("order.shipped"),
-                             .title = STR("Your order"),
-                             .body = STR("It has left \"us\"\n"),
-                             .category = STR("orders"),
-                             .url = STR("https://shop.example.com/1"),
-                             .data = STR("{\"order\":17}"),
-                             .sender = STR_NONE,
-                             .actions = STR("[{\"id\":\"track\",\"label\":\"Track it\",\"url\":\"https://t.example.com/?a=1&b=2\"},"
-                                            "{\"id\":\"ok\",\"label\":\"OK\",\"url\":null}]"),
-                             .created_us = TEST_NOW_US - 5000000,
-                             .now_us = TEST_NOW_US};
+    return (struct delivery){
+        .tenant = 7,
+        .n = 2,
+        .generation = 5,
+        .notification = STR("0193f0a1-7c3e-7abc-8def-0123456789ab"),
+        .channel = STR("webhook"),
+        .user = STR("jane"),
+        .device = STR("d1"),
+        .priority = 1,
+        .type = STR("order.shipped"),
+        .title = STR("Your order"),
+        .body = STR("It has left \"us\"\n"),
+        .category = STR("orders"),
+        .url = STR("https://shop.example.com/1"),
+        .data = STR("{\"order\":17}"),
+        .sender = STR_NONE,
+        .actions =
+            STR("[{\"id\":\"track\",\"label\":\"Track it\",\"url\":\"https://t.example.com/?a=1&b=2\"},"
+                "{\"id\":\"ok\",\"label\":\"OK\",\"url\":null}]"),
+        .created_us = TEST_NOW_US - 5000000,
+        .now_us = TEST_NOW_US};
 }
 
 /* The value of a request's header; STR_NONE if it is not there, a failed test if it is there twice. */
@@ -97,21 +100,24 @@ static inline struct outcome classify_case(const struct provider *provider, cons
     return outcome;
 }
 
-static inline void expect_answers(const struct provider *provider, const struct answer_case *cases, size_t count)
+static inline void expect_answers(const struct provider *provider, const struct answer_case *cases,
+                                  size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct outcome outcome = classify_case(provider, &cases[i]);
         if (outcome.kind != cases[i].kind || outcome.alert != cases[i].alert)
-            fail_msg("%d %s: %s%s", cases[i].status, cases[i].head ? cases[i].head : "", outcome_name(outcome.kind),
-                     outcome.alert ? " with an alert" : "");
+            fail_msg("%d %s: %s%s", cases[i].status, cases[i].head ? cases[i].head : "",
+                     outcome_name(outcome.kind), outcome.alert ? " with an alert" : "");
         assert_int_equal(outcome.code, cases[i].status);
     }
 }
 
-static inline struct outcome classify_failure(const struct provider *provider, enum http_failure failure, bool after_data)
+static inline struct outcome classify_failure(const struct provider *provider, enum http_failure failure,
+                                              bool after_data)
 {
     struct outcome outcome = {0};
-    const struct http_answer answer = {.failure = failure, .smtp_after_data = after_data, .detail = STR("why")};
+    const struct http_answer answer = {
+        .failure = failure, .smtp_after_data = after_data, .detail = STR("why")};
     provider->classify(&answer, &outcome);
     return outcome;
 }

@@ -5,7 +5,7 @@
 #include <time.h>
 
 enum {
-    LINE_MAX = 76,        /* of encoded text, RFC 2045 section 6.7 */
+    LINE_MAX = 76,         /* of encoded text, RFC 2045 section 6.7 */
     PLAIN_HEADER_MAX = 60, /* what needs no folding even after a long header name */
     WORD_BYTES_MAX = 39    /* in an encoded word: 64 characters, which fit on a line after "Subject: " */
 };
@@ -79,7 +79,8 @@ static void header_mailbox(struct buf *out, const char *name, struct str display
         buf_add_text(out, "\r\n ");
     }
     buf_add_char(out, '<');
-    for (size_t i = 0; i < email.bytes; i++) /* checked when it was stored; nothing gets through here in any case */
+    for (size_t i = 0; i < email.bytes;
+         i++) /* checked when it was stored; nothing gets through here in any case */
         if (email.data[i] > ' ' && email.data[i] < 0x7f && email.data[i] != '<' && email.data[i] != '>')
             buf_add_char(out, email.data[i]);
     buf_add_text(out, ">\r\n");
@@ -151,7 +152,8 @@ void mime_write(struct buf *out, const struct mime_message *m)
     buf_printf(out, "Message-ID: <" STR_FMT ">\r\n", STR_ARG(m->message_id));
     buf_add_text(out, "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n");
     /* "=_" cannot occur in quoted-printable text, so no part can hold its boundary */
-    buf_printf(out, "Content-Type: multipart/alternative;\r\n boundary=\"=_" STR_FMT "\"\r\n\r\n", STR_ARG(m->boundary));
+    buf_printf(out, "Content-Type: multipart/alternative;\r\n boundary=\"=_" STR_FMT "\"\r\n\r\n",
+               STR_ARG(m->boundary));
     write_part(out, m->boundary, "text/plain", m->text);
     write_part(out, m->boundary, "text/html", m->html);
     buf_printf(out, "--=_" STR_FMT "--\r\n", STR_ARG(m->boundary));

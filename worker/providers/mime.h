@@ -1,8 +1,9 @@
 #ifndef BELFRY_WORKER_MIME_H
 #define BELFRY_WORKER_MIME_H
 /*
- * An e-mail message as bytes: RFC 5322 and 2045–2047. multipart/alternative, text first; everything 7-bit; lines at
- * most 76 characters, CRLF. No value can add a header: whatever is not printable is encoded or becomes a space.
+ * An e-mail message as bytes: RFC 5322 and 2045–2047. multipart/alternative, text first; everything 7-bit;
+ * lines at most 76 characters, CRLF. No value can add a header: whatever is not printable is encoded or
+ * becomes a space.
  */
 #include "core/buf.h"
 #include "core/str.h"

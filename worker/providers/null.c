@@ -1,7 +1,7 @@
 /*
- * The provider that accepts everything and sends nothing: for accounts that are not open yet and for measuring
- * the queue. It is also the example of a provider whose transfers must not be repeated: each start is committed
- * before it.
+ * The provider that accepts everything and sends nothing: for accounts that are not open yet and for
+ * measuring the queue. It is also the example of a provider whose transfers must not be repeated: each start
+ * is committed before it.
  */
 #include "worker/providers/all.h"
 

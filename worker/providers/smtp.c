@@ -1,10 +1,10 @@
 /*
- * E-mail through a submission server: RFC 6409, 8314 (TLS), 4954 (authentication); libcurl speaks it and keeps
- * connections. One transaction for each message.
+ * E-mail through a submission server: RFC 6409, 8314 (TLS), 4954 (authentication); libcurl speaks it and
+ * keeps connections. One transaction for each message.
  *
- * The Message-ID is made of the delivery's id and is the same on every try: it is the handle by which a receiver
- * may notice a repeat. The final reply may take ten minutes (RFC 5321 section 4.5.3.2.6), and giving up before it
- * is the one unknown outcome: it is tried again once.
+ * The Message-ID is made of the delivery's id and is the same on every try: it is the handle by which a
+ * receiver may notice a repeat. The final reply may take ten minutes (RFC 5321 section 4.5.3.2.6), and giving
+ * up before it is the one unknown outcome: it is tried again once.
  */
 #include "core/buf.h"
 #include "format/json.h"
@@ -17,8 +17,8 @@
 enum {
     TRANSFER_MS = 12 * 60000, /* ten minutes for the final reply, two for the rest */
     CONNECT_MS = 15000,
-    IN_FLIGHT_MAX = 20,       /* connections to one submission server */
-    GREYLIST_MS = 300000,     /* a server that greylists wants five minutes */
+    IN_FLIGHT_MAX = 20,   /* connections to one submission server */
+    GREYLIST_MS = 300000, /* a server that greylists wants five minutes */
     TEXT_BYTES_MAX = 65536,
     MESSAGE_BYTES_MAX = 262144
 };
@@ -92,13 +92,15 @@ static void write_html(struct buf *out, const struct delivery *d, struct arena *
 
 /* ---- request ---- */
 
-static struct str write_message(const struct delivery *d, const struct account_smtp *smtp, struct arena *arena)
+static struct str write_message(const struct delivery *d, const struct account_smtp *smtp,
+                                struct arena *arena)
 {
-    struct buf text = BUF_INIT(TEXT_BYTES_MAX), html = BUF_INIT(TEXT_BYTES_MAX), out = BUF_INIT(MESSAGE_BYTES_MAX);
+    struct buf text = BUF_INIT(TEXT_BYTES_MAX), html = BUF_INIT(TEXT_BYTES_MAX),
+               out = BUF_INIT(MESSAGE_BYTES_MAX);
     write_text(&text, d, arena);
     write_html(&html, d, arena);
-    struct str id = str_from(arena_printf(arena, STR_FMT ".%d@" STR_FMT, STR_ARG(d->notification), d->n,
-                                          STR_ARG(smtp->domain)));
+    struct str id = str_from(
+        arena_printf(arena, STR_FMT ".%d@" STR_FMT, STR_ARG(d->notification), d->n, STR_ARG(smtp->domain)));
     const struct mime_message message = {.from_name = smtp->from_name,
                                          .from_email = smtp->from_email,
                                          .to_name = d->address.name,
@@ -151,8 +153,8 @@ static bool is_reply(struct str line, int status)
     return line.bytes >= 3 && (status == 0 || memcmp(line.data, code, 3) == 0);
 }
 
-/* The last line of the reply that ended the transfer, after its code: "5.1.1 No such user". Those that follow are
- * the server's farewell. */
+/* The last line of the reply that ended the transfer, after its code: "5.1.1 No such user". Those that follow
+ * are the server's farewell. */
 static struct str last_reply(const struct http_answer *answer)
 {
     struct str rest = answer->header_block, last = STR_NONE;
@@ -169,20 +171,23 @@ static struct str last_reply(const struct http_answer *answer)
 /* Servers like to repeat the address: of its local part, only the first character is kept. */
 static void mask_addresses(char *text)
 {
-    static const char local[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.!#$%&'*+/=?^_`{|}~-";
+    static const char local[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.!#$%&'*+/=?^_`{|}~-";
     for (char *at = strchr(text, '@'); at; at = strchr(at + 1, '@'))
         for (char *c = at - 1; c > text && strchr(local, *c) && strchr(local, c[-1]); c--)
             *c = '*';
 }
 
-/* An enhanced status code (RFC 3463) at the beginning: class * 10000 + subject * 1000 + detail; 0 if there is none. */
+/* An enhanced status code (RFC 3463) at the beginning: class * 10000 + subject * 1000 + detail; 0 if there is
+ * none. */
 static int enhanced_code(struct str reply)
 {
     struct str rest;
     long long class, subject, detail;
     struct str word = str_cut(reply, ' ', &rest);
     struct str first = str_cut(word, '.', &word), second = str_cut(word, '.', &word);
-    if (!str_to_int(first, 2, 5, &class) || !str_to_int(second, 0, 9, &subject) || !str_to_int(word, 0, 999, &detail))
+    if (!str_to_int(first, 2, 5, &class) || !str_to_int(second, 0, 9, &subject) ||
+        !str_to_int(word, 0, 999, &detail))
         return 0;
     return (int)(class * 10000 + subject * 1000 + detail);
 }
@@ -195,9 +200,10 @@ static enum smtp_meaning enhanced_meaning(int code)
         int code;
         enum smtp_meaning meaning;
     } table[] = {
-        {51001, MEANS_GONE},     {51002, MEANS_GONE},     {51003, MEANS_GONE},         {51006, MEANS_GONE},
-        {51010, MEANS_GONE},     {52001, MEANS_GONE},     {51008, MEANS_POLICY},       {52002, MEANS_REJECTED},
-        {52003, MEANS_REJECTED}, {53004, MEANS_REJECTED}, {57008, MEANS_UNAUTHORIZED}, {57009, MEANS_UNAUTHORIZED},
+        {51001, MEANS_GONE},         {51002, MEANS_GONE},         {51003, MEANS_GONE},
+        {51006, MEANS_GONE},         {51010, MEANS_GONE},         {52001, MEANS_GONE},
+        {51008, MEANS_POLICY},       {52002, MEANS_REJECTED},     {52003, MEANS_REJECTED},
+        {53004, MEANS_REJECTED},     {57008, MEANS_UNAUTHORIZED}, {57009, MEANS_UNAUTHORIZED},
         {57011, MEANS_UNAUTHORIZED},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -208,8 +214,8 @@ static enum smtp_meaning enhanced_meaning(int code)
     return code / 1000 == 56 ? MEANS_REJECTED : MEANS_NOTHING;
 }
 
-/* Permanent replies without an enhanced code that says more. Before the message was written, 550, 551 and 553 are
- * about the recipient; after it, about the content. */
+/* Permanent replies without an enhanced code that says more. Before the message was written, 550, 551 and 553
+ * are about the recipient; after it, about the content. */
 static enum smtp_meaning plain_meaning(int status, bool after_data)
 {
     if (status == 550 || status == 551 || status == 553)
@@ -227,10 +233,10 @@ static bool is_about_authentication(int status)
 
 static void classify_permanent(const struct http_answer *answer, struct str reply, struct outcome *outcome)
 {
-    static const enum outcome_kind kinds[] = {OUTCOME_GONE, OUTCOME_REJECTED, OUTCOME_REJECTED, OUTCOME_REJECTED,
-                                              OUTCOME_UNAUTHORIZED};
-    enum smtp_meaning meaning = is_about_authentication(answer->status) ? MEANS_UNAUTHORIZED
-                                                                         : enhanced_meaning(enhanced_code(reply));
+    static const enum outcome_kind kinds[] = {OUTCOME_GONE, OUTCOME_REJECTED, OUTCOME_REJECTED,
+                                              OUTCOME_REJECTED, OUTCOME_UNAUTHORIZED};
+    enum smtp_meaning meaning =
+        is_about_authentication(answer->status) ? MEANS_UNAUTHORIZED : enhanced_meaning(enhanced_code(reply));
     if (meaning == MEANS_NOTHING)
         meaning = plain_meaning(answer->status, answer->smtp_after_data);
     outcome_set(outcome, kinds[meaning], answer->status, reply);
@@ -242,7 +248,10 @@ static void classify_transient(const struct http_answer *answer, struct str repl
     int code = enhanced_code(reply);
     bool policy = code / 1000 == 47 && code != 47000;
     bool authentication = answer->status == 432;
-    outcome_set(outcome, authentication ? OUTCOME_UNAUTHORIZED : policy ? OUTCOME_THROTTLED : OUTCOME_RETRY,
+    outcome_set(outcome,
+                authentication ? OUTCOME_UNAUTHORIZED
+                : policy       ? OUTCOME_THROTTLED
+                               : OUTCOME_RETRY,
                 answer->status, reply);
     if (answer->status == 450 || answer->status == 451 || policy)
         outcome->retry_after_ms = GREYLIST_MS;

@@ -1,8 +1,8 @@
 /*
  * Signed webhooks: the Standard Webhooks specification 1.0.0.
  *
- * POST of {"type":"notification","timestamp":…,"data":{…}} with webhook-id (the same on every try: the receiver's
- * idempotency key), webhook-timestamp (new on every try) and webhook-signature: HMAC-SHA-256 over
+ * POST of {"type":"notification","timestamp":…,"data":{…}} with webhook-id (the same on every try: the
+ * receiver's idempotency key), webhook-timestamp (new on every try) and webhook-signature: HMAC-SHA-256 over
  * "id.timestamp.body", one for each secret of the receiver, so that secrets can be changed without a gap.
  */
 #include "core/buf.h"
@@ -11,7 +11,13 @@
 #include "format/text.h"
 #include "worker/providers/all.h"
 
-enum { BODY_BYTES_MAX = 65536, HEAD_BYTES_MAX = 128, SIGNATURES_BYTES_MAX = 512, TRANSFER_MS = 20000, CONNECT_MS = 5000 };
+enum {
+    BODY_BYTES_MAX = 65536,
+    HEAD_BYTES_MAX = 128,
+    SIGNATURES_BYTES_MAX = 512,
+    TRANSFER_MS = 20000,
+    CONNECT_MS = 5000
+};
 
 static void member_text(struct buf *out, const char *name, struct str value)
 {
@@ -111,7 +117,8 @@ static enum result build(const struct delivery *d, const struct account *account
     size_t head_bytes = content.bytes;
     buf_add_str(&content, buf_str(&body));
     struct str text = buf_ok(&body) && buf_ok(&content) ? arena_str(arena, buf_str(&content)) : STR_NONE;
-    bool too_long = !buf_ok(&body) && body.bytes_max - body.bytes < 1024; /* the rest is headroom for one member */
+    bool too_long =
+        !buf_ok(&body) && body.bytes_max - body.bytes < 1024; /* the rest is headroom for one member */
     buf_free(&body);
     buf_free(&content);
     if (!str_is_set(text))
@@ -121,7 +128,8 @@ static enum result build(const struct delivery *d, const struct account *account
     return sign(d, (struct str){text.data, id_bytes}, seconds, text, arena, request, error);
 }
 
-/* 2xx sent; 410 the receiver is gone; 429, 502, 503, 504 wait as told; 3xx is not followed; all else may change. */
+/* 2xx sent; 410 the receiver is gone; 429, 502, 503, 504 wait as told; 3xx is not followed; all else may
+ * change. */
 static void classify(const struct http_answer *answer, struct outcome *outcome)
 {
     if (outcome_from_failure(answer, true, outcome))

@@ -1,9 +1,10 @@
 /*
  * Web Push: RFC 8030 (request), 8291 and 8188 (encryption), 8292 (VAPID).
  *
- * The payload is what www/client's service worker shows: {"id","title","body","url","type","tag","actions","data"}.
- * It stays below PAYLOAD_BYTES_MAX, for some subscriptions are bridged through services that take less than 4 kB:
- * data is left out first, then actions, then the body is cut.
+ * The payload is what www/client's service worker shows:
+ * {"id","title","body","url","type","tag","actions","data"}. It stays below PAYLOAD_BYTES_MAX, for some
+ * subscriptions are bridged through services that take less than 4 kB: data is left out first, then actions,
+ * then the body is cut.
  *
  * The signed token of an origin is made by the dispatcher (worker/vapid.h), which keeps it for hours.
  */
@@ -108,8 +109,8 @@ static long long ttl_of(const struct delivery *d)
     return left_s < 0 ? 0 : left_s < TTL_DEFAULT_S ? left_s : TTL_DEFAULT_S;
 }
 
-/* The same for every try of a delivery: a repeat replaces the message that the service still keeps. A UUID without
- * its hyphens has 32 characters of the alphabet. */
+/* The same for every try of a delivery: a repeat replaces the message that the service still keeps. A UUID
+ * without its hyphens has 32 characters of the alphabet. */
 static void write_topic(char out[TOPIC_BYTES + 1], struct str uuid)
 {
     size_t n = 0;
@@ -135,8 +136,8 @@ static void add_headers(struct http_request *request, const struct delivery *d, 
     add_header(request, "Content-Type: application/octet-stream");
     add_header(request, arena_printf(arena, "Urgency: %s", urgency_of(d->priority)));
     add_header(request, arena_printf(arena, "Topic: %s", topic));
-    add_header(request, arena_printf(arena, "Authorization: vapid t=" STR_FMT ", k=" STR_FMT, STR_ARG(d->vapid_token),
-                                     STR_ARG(account->config.webpush.public_key)));
+    add_header(request, arena_printf(arena, "Authorization: vapid t=" STR_FMT ", k=" STR_FMT,
+                                     STR_ARG(d->vapid_token), STR_ARG(account->config.webpush.public_key)));
 }
 
 static enum result build(const struct delivery *d, const struct account *account, struct arena *arena,
@@ -152,7 +153,8 @@ static enum result build(const struct delivery *d, const struct account *account
     if (!fit_payload(&payload, d, arena))
         code = error_set(error, RESULT_INVALID, "the title is too long for a push message");
     if (code == RESULT_OK)
-        code = crypto_push_encrypt(d->address.p256dh, d->address.auth, buf_str(&payload), NULL, NULL, &body, error);
+        code = crypto_push_encrypt(d->address.p256dh, d->address.auth, buf_str(&payload), NULL, NULL, &body,
+                                   error);
     if (code == RESULT_OK) {
         request->body = arena_str(arena, buf_str(&body));
         add_headers(request, d, account, arena);
@@ -195,7 +197,8 @@ static void classify(const struct http_answer *answer, struct outcome *outcome)
         break;
     default:
         if (status >= 400 && status <= 499) {
-            outcome_set(outcome, OUTCOME_REJECTED, status, STR("the push service did not understand the request"));
+            outcome_set(outcome, OUTCOME_REJECTED, status,
+                        STR("the push service did not understand the request"));
             outcome->alert = true;
         } else {
             outcome_set(outcome, OUTCOME_RETRY, status, STR("the push service could not take it"));

@@ -35,7 +35,7 @@ struct flow {
 struct endpoint {
     struct table_node node;
     struct job_list parked;
-    TAILQ_HEAD(, job) flying;             /* oldest first */
+    struct job_list flying;               /* oldest first */
     int parked_count, flying_count, most; /* most: of its provider; 0 = none */
     int64_t answer_us;                    /* moving average; 0 = unknown */
     int64_t blocked_until_ms;             /* it asked for a rest */
@@ -51,7 +51,7 @@ struct flows {
     int flying_count, waiting_count, parked_count;
     struct table tenants, endpoints;
     struct flow *turn; /* NULL: nothing waits */
-    TAILQ_HEAD(, endpoint) freed;
+    TAILQ_HEAD(endpoint_list, endpoint) freed;
 };
 
 void flows_init(struct flows *flows, int in_flight_max);

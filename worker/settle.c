@@ -162,8 +162,8 @@ static void settle_args(const struct worker *w, struct db_args *args)
         const struct job *job;
         struct db_array array;
         db_array_begin(&array, args);
-        TAILQ_FOREACH(job, &w->settling, link)
-        add_cell(&array, job, column);
+        for (job = TAILQ_FIRST(&w->settling); job; job = TAILQ_NEXT(job, link))
+            add_cell(&array, job, column);
         db_array_end(&array);
     }
 }
@@ -176,8 +176,8 @@ static void key_args(const struct job_list *jobs, struct db_args *args, const en
         const struct job *job;
         struct db_array array;
         db_array_begin(&array, args);
-        TAILQ_FOREACH(job, jobs, link)
-        add_cell(&array, job, columns[i]);
+        for (job = TAILQ_FIRST(jobs); job; job = TAILQ_NEXT(job, link))
+            add_cell(&array, job, columns[i]);
         db_array_end(&array);
     }
 }
@@ -186,8 +186,8 @@ static int length(const struct job_list *jobs)
 {
     const struct job *job;
     int count = 0;
-    TAILQ_FOREACH(job, jobs, link)
-    count++;
+    for (job = TAILQ_FIRST(jobs); job; job = TAILQ_NEXT(job, link))
+        count++;
     return count;
 }
 
@@ -215,8 +215,7 @@ static enum result queue_pauses(struct worker *w, struct error *error)
     const struct account_held *last = NULL;
     int count = 0;
     enum result code = RESULT_OK;
-    TAILQ_FOREACH(job, &w->settling, link)
-    {
+    for (job = TAILQ_FIRST(&w->settling); job; job = TAILQ_NEXT(job, link)) {
         if (!job->verdict.pause || !job->account || job->account == last || count == PAUSES_MAX ||
             code != RESULT_OK)
             continue;

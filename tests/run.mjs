@@ -3,7 +3,7 @@
 //
 // A test is: a cmocka test, a fuzzer's corpus, a leaf of node's test runner. To add one, put a file
 // where the others of its kind are: tests/unit/test_*.c, tests/fuzz/fuzz_*.c, or *.test.mjs in api,
-// browser, channels or faults. Programs run from BUILD/check, with sanitizers.
+// browser, channels, postbox or faults. Programs run from BUILD/check, with sanitizers.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -88,7 +88,7 @@ rmSync(process.env.BELFRY_TEST_OUTPUT, { recursive: true, force: true });
 mkdirSync(process.env.BELFRY_TEST_OUTPUT, { recursive: true });
 await runUnits();
 for (const name of list(join(ROOT, 'tests/fuzz'), /^fuzz_.*\.c$/).map((n) => n.replace('.c', '')).filter((n) => wanted(`fuzz/${n}`))) runFuzzer(name);
-const together = [...find('api'), ...find('browser'), ...find('channels')];
+const together = [...find('api'), ...find('browser'), ...find('channels'), ...find('postbox')];
 if (together.length > 0) await runFiles(together, FILES_AT_ONCE);
 const alone = [...find('faults'), ...find('last')];
 if (alone.length > 0) await runFiles(alone, 1);

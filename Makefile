@@ -57,10 +57,12 @@ bench-programs: $(BENCH_PROGRAMS:%=$(OUT)/bench/%)
 
 $(BUILD)/gen/queries.h $(BUILD)/gen/queries.c &: $(QUERIES) sql/generate
 	@mkdir -p $(BUILD)/gen
-	sql/generate queries $(BUILD)/gen $(QUERIES)
+	$(call say,GEN)
+	$(QUIET)sql/generate queries $(BUILD)/gen $(QUERIES)
 $(BUILD)/gen/migrations.c: $(MIGRATIONS) sql/generate
 	@mkdir -p $(BUILD)/gen
-	sql/generate migrations $(BUILD)/gen $(MIGRATIONS)
+	$(call say,GEN)
+	$(QUIET)sql/generate migrations $(BUILD)/gen $(MIGRATIONS)
 
 $(OUT)/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)

@@ -128,6 +128,18 @@ describe('one item', () => {
     assert.deepEqual(counts(await inbox(user)), [1, 1]);
   });
 
+  test('that was read with all others stays read when it is deleted or cancelled', async () => {
+    const user = newUser();
+    const [deleted, cancelled] = [(await send(shop, user))[0], (await send(shop, user))[0]];
+    expect(200, await shop.user(user, 'POST', '/inbox/read-all'));
+    expect(200, await shop.user(user, 'DELETE', `/inbox/${deleted}`));
+    expect(200, await shop.service('DELETE', `/notifications/${cancelled}`));
+    for (const id of [deleted, cancelled]) {
+      const { readAt, seenAt } = expect(200, await shop.service('GET', `/notifications/${id}`));
+      assert.ok(readAt && seenAt, `${id}: ${readAt} ${seenAt}`);
+    }
+  });
+
   test('that is not changed by a change keeps its rev, so that nobody is woken', async () => {
     const user = newUser();
     const [id] = await send(shop, user);

@@ -7,12 +7,16 @@
 
 enum { KEY_BYTES = 64 + 12 };
 
-/* A place to go on from, and two older ones: the older of them is what a sweep begins at. */
+/* A place to go on from, and older ones, in pairs that follow it at a distance: a claim that has taken all
+ * goes back to the nearest, for what was committed a moment late; a sweep begins at the oldest. */
 struct lane_mark {
-    int64_t seq, older, oldest;
-    int64_t older_at_ms;
+    int64_t seq, nearer, near, older, oldest;
+    int64_t nearer_at_ms, older_at_ms;
+    int64_t sweep_seq; /* while a sweep is under way: how far it has come */
     int empty_sweeps;
-    bool filled; /* may have something */
+    bool filled;  /* may have something */
+    bool drained; /* the last claim had less than it asked for */
+    bool sweeping;
 };
 
 struct lane {
@@ -157,6 +161,16 @@ static int count_filled(const struct lanes *lanes)
     return count;
 }
 
+static int64_t begin_at(struct lane_mark *mark, bool sweep)
+{
+    if (sweep && !mark->sweeping)
+        mark->sweep_seq = mark->oldest;
+    mark->sweeping = mark->sweeping || sweep;
+    if (mark->sweeping)
+        return mark->sweep_seq;
+    return mark->drained ? mark->near : mark->seq;
+}
+
 /* Divides share among the priorities of a lane that may have something. */
 static int ask_lane(struct lane *lane, int share, int64_t now_ms, struct lane_ask *asks)
 {
@@ -165,17 +179,18 @@ static int ask_lane(struct lane *lane, int share, int64_t now_ms, struct lane_as
     if (sweep)
         lane->swept_ms = now_ms;
     for (int p = 0; p < LANE_PRIORITIES; p++) {
-        const struct lane_mark *mark = &lane->marks[p];
+        struct lane_mark *mark = &lane->marks[p];
         if (!mark->filled)
             continue;
         int take = share * weights[p] / sum;
+        int64_t after_seq = begin_at(mark, sweep);
         asks[count++] = (struct lane_ask){.lane = lane,
                                           .channel = {lane->key, lane->channel_bytes},
                                           .tenant = lane->tenant,
                                           .priority = p,
                                           .take = take > 0 ? take : 1,
-                                          .after_seq = sweep ? mark->oldest : mark->seq,
-                                          .sweep = sweep};
+                                          .after_seq = after_seq,
+                                          .sweep = mark->sweeping};
     }
     return count;
 }
@@ -212,9 +227,14 @@ int lanes_plan(struct lanes *lanes, int budget, int64_t now_ms, int (*room)(void
 
 /* ---- answers ---- */
 
-/* oldest follows behind by LANE_SAFE_MS at least, and twice that at most. */
+/* near follows behind by LANE_NEAR_MS at least, oldest by LANE_SAFE_MS, and both by twice that at most. */
 static void keep_marks(struct lane_mark *mark, int64_t now_ms)
 {
+    if (now_ms - mark->nearer_at_ms >= LANE_NEAR_MS) {
+        mark->near = mark->nearer;
+        mark->nearer = mark->seq;
+        mark->nearer_at_ms = now_ms;
+    }
     if (now_ms - mark->older_at_ms < LANE_SAFE_MS)
         return;
     mark->oldest = mark->older;
@@ -230,14 +250,20 @@ void lanes_answer(struct lanes *lanes, const struct lane_ask *ask, int rows, int
     if (rows > 0)
         mark->empty_sweeps = 0;
     else if (ask->sweep && ++mark->empty_sweeps >= LANE_EMPTY_SWEEPS)
-        *mark = (struct lane_mark){.older_at_ms = now_ms};
+        *mark = (struct lane_mark){.nearer_at_ms = now_ms, .older_at_ms = now_ms};
+    mark->filled = rows >= ask->take;
+    mark->drained = !mark->filled;
+    if (ask->sweep) { /* it goes on until it has caught up, or found less than it asked for */
+        mark->sweeping = mark->filled && top_seq < mark->seq;
+        mark->sweep_seq = top_seq;
+    }
     if (rows > 0 && top_seq > mark->seq)
         mark->seq = top_seq;
-    mark->filled = rows >= ask->take;
 }
 
 void lanes_failed(struct lanes *lanes, const struct lane_ask *ask)
 {
     (void)lanes;
     ask->lane->swept_ms = 0;
+    ask->lane->marks[ask->priority].sweeping = false;
 }

@@ -6,8 +6,9 @@
  * Promises: tenants take turns, with an equal share of each claim; inside a tenant, urgent counts most, but
  * every priority that has something gets some of each claim, so the low ones grow old only slowly. A claim
  * goes on from the last seq it saw, because the entries before it are dead and have to be walked over while
- * somebody holds a snapshot; every few seconds a sweep begins at a mark that is old enough for every
- * transaction of before to have ended, for sequence numbers do not become visible in order.
+ * somebody holds a snapshot. But sequence numbers do not become visible in order: so a claim that follows one
+ * which had taken everything goes back a moment, in which nearly every transaction ends; and every few
+ * seconds a sweep begins at a mark that is old enough for every transaction of before to have ended.
  *
  * Pure but for memory: times come in, no clock is read.
  */
@@ -19,6 +20,7 @@
 enum {
     LANE_PRIORITIES = 4,
     LANE_ASKS_MAX = 64,   /* index ranges in one claim */
+    LANE_NEAR_MS = 50,    /* how far back a claim goes that follows a drained one */
     LANE_SWEEP_MS = 5000, /* how often a sweep goes back … */
     LANE_SAFE_MS = 15000, /* … to a mark at least this old: transactions that insert take less than 10 s */
     LANE_EMPTY_SWEEPS =

@@ -172,6 +172,68 @@ static void sweeps_begin_at_an_old_mark(void **state)
     lanes_destroy(lanes);
 }
 
+/* The one ask of priority 0. */
+static const struct lane_ask *first_ask(struct lanes *lanes, int64_t now_ms)
+{
+    int count = plan(lanes, 150, now_ms);
+    for (int i = 0; i < count; i++)
+        if (asks[i].priority == 0)
+            return &asks[i];
+    return NULL;
+}
+
+/* Transactions commit out of the order of their numbers: what came a moment late is found by the next claim.
+ */
+static void after_a_drained_claim_the_next_goes_back_a_moment(void **state)
+{
+    (void)state;
+    struct lanes *lanes = lanes_create("");
+    int64_t now_ms = 1000; /* the seq is the time; no sweep yet */
+    for (; now_ms < 1000 + LANE_SWEEP_MS - 1000; now_ms += 20) {
+        lanes_wake(lanes, STR("email"), 1, now_ms);
+        const struct lane_ask *ask = first_ask(lanes, now_ms);
+        assert_true(ask != NULL && !ask->sweep);
+        if (now_ms > 1000 + 4 * LANE_NEAR_MS)
+            assert_in_range(ask->after_seq, now_ms - 3 * LANE_NEAR_MS, now_ms - LANE_NEAR_MS);
+        lanes_answer(lanes, ask, 1, now_ms, now_ms);
+    }
+    lanes_wake(lanes, STR("email"), 1, now_ms);
+    const struct lane_ask *ask = first_ask(lanes, now_ms);
+    lanes_answer(lanes, ask, ask->take, now_ms, now_ms);
+    assert_int_equal(first_ask(lanes, now_ms + 1)->after_seq, now_ms); /* there is more ahead: not back */
+    lanes_destroy(lanes);
+}
+
+/* What was left behind may be more than one claim takes. */
+static void a_sweep_goes_on_until_it_has_caught_up(void **state)
+{
+    (void)state;
+    struct lanes *lanes = lanes_create("");
+    int64_t now_ms = 100000;
+    for (; now_ms < 160000; now_ms += 1000) {
+        lanes_wake(lanes, STR("email"), 1, now_ms);
+        lanes_answer(lanes, first_ask(lanes, now_ms), 1, now_ms, now_ms);
+    }
+    const struct lane_ask *ask = NULL;
+    for (; ask == NULL || !ask->sweep; now_ms += 1000) {
+        lanes_wake(lanes, STR("email"), 1, now_ms);
+        ask = first_ask(lanes, now_ms);
+        if (!ask->sweep)
+            lanes_answer(lanes, ask, 0, 0, now_ms);
+    }
+    int64_t from = ask->after_seq;
+    for (int page = 0; page < 3; page++) {
+        assert_true(ask->sweep);
+        assert_int_equal(ask->after_seq, from + page);
+        lanes_answer(lanes, ask, ask->take, from + page + 1, now_ms);
+        ask = first_ask(lanes, now_ms);
+        assert_non_null(ask);
+    }
+    lanes_answer(lanes, ask, 0, 0, now_ms);
+    assert_null(first_ask(lanes, now_ms));
+    lanes_destroy(lanes);
+}
+
 /* The counters say that there is something, and nothing is found behind the mark. */
 static void empty_sweeps_lead_back_to_the_start(void **state)
 {
@@ -222,6 +284,8 @@ int main(void)
         cmocka_unit_test(urgent_counts_most_and_low_is_never_forgotten),
         cmocka_unit_test(one_that_alone_has_something_gets_everything),
         cmocka_unit_test(sweeps_begin_at_an_old_mark),
+        cmocka_unit_test(after_a_drained_claim_the_next_goes_back_a_moment),
+        cmocka_unit_test(a_sweep_goes_on_until_it_has_caught_up),
         cmocka_unit_test(empty_sweeps_lead_back_to_the_start),
         cmocka_unit_test(lanes_without_anything_are_forgotten),
     };

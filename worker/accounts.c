@@ -155,28 +155,3 @@ struct account_held *accounts_take(struct accounts *accounts, int tenant, struct
     }
     return NULL;
 }
-
-/* ---- credentials that are refused ---- */
-
-static uint64_t hash_of(struct str s) /* FNV-1a */
-{
-    uint64_t h = UINT64_C(14695981039346656037);
-    for (size_t i = 0; i < s.bytes; i++)
-        h = (h ^ (unsigned char)s.data[i]) * UINT64_C(1099511628211);
-    return h;
-}
-
-bool accounts_judge(struct account_held *held, struct str endpoint, bool accepted)
-{
-    if (accepted) {
-        held->refused_count = 0;
-        return true;
-    }
-    uint64_t hash = hash_of(endpoint);
-    for (int i = 0; i < held->refused_count; i++)
-        if (held->refused[i] == hash)
-            return held->refused_count < ACCOUNT_REFUSED_MAX;
-    if (held->refused_count < ACCOUNT_REFUSED_MAX)
-        held->refused[held->refused_count++] = hash;
-    return held->refused_count < ACCOUNT_REFUSED_MAX;
-}

@@ -12,17 +12,11 @@
 struct vapid;
 struct accounts;
 
-/* Where recipients choose the endpoints, one that refuses our credentials may be the recipient's doing; so
- * many different ones in a row are not. */
-enum { ACCOUNT_REFUSED_MAX = 3 };
-
 struct account_held {
     struct account account; /* what providers see */
     int64_t version;
     bool active;
     int references;
-    int refused_count;                     /* endpoints that refused our credentials since the last success */
-    uint64_t refused[ACCOUNT_REFUSED_MAX]; /* their hashes */
     struct arena *arena;
     struct vapid *vapid; /* for webpush, else NULL */
 };
@@ -37,8 +31,5 @@ void accounts_load(struct accounts *accounts, const struct db_result *rows);
 struct account_held *accounts_take(struct accounts *accounts, int tenant, struct str channel,
                                    struct str provider, bool *paused) MUST_CHECK;
 void accounts_release(struct account_held *held); /* NULL is fine */
-/* What an endpoint thinks of our credentials. False: so many different ones refuse them that the account is
- * to be paused. */
-bool accounts_judge(struct account_held *held, struct str endpoint, bool accepted);
 
 #endif

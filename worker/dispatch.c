@@ -48,20 +48,16 @@ static void hold(struct worker *w, struct job *job, struct str provider)
 
 /* ---- after the transfer ---- */
 
-/* A refusal of our credentials by an endpoint that a recipient chose counts as a try, until several have
- * refused. */
+/* Refused credentials pause their account. But an endpoint that a recipient chose may refuse them at will:
+ * that counts as a try of this delivery and never stops those of others. */
 static void judge_account(struct job *job)
 {
-    struct account_held *held = job->account;
-    bool sent = job->outcome.kind == OUTCOME_SENT, chosen = job->provider->origin_chosen_by_recipient;
-    if (!held || job->delivery.sandbox || (!sent && job->outcome.kind != OUTCOME_UNAUTHORIZED))
+    if (!job->account || job->outcome.kind != OUTCOME_UNAUTHORIZED)
         return;
-    if (chosen && accounts_judge(held, job->delivery.address.url, sent)) {
-        if (!sent)
-            job->outcome.kind = OUTCOME_RETRY;
-    } else if (!sent) {
-        held->active = false;
-    }
+    if (job->provider->origin_chosen_by_recipient)
+        job->outcome.kind = OUTCOME_RETRY;
+    else
+        job->account->active = false;
 }
 
 static void measure(struct worker *w, const struct job *job)

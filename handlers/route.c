@@ -301,13 +301,16 @@ static bool is_valid(struct call *call)
 /* ---- results ---- */
 
 /* Why a server cannot be reached names sockets and hosts: that is for the log. */
+/* What the database said names statements and settings: that is for the log, not for clients. */
 static void answer_unavailable(struct call *call, enum result result)
 {
-    if (result == RESULT_OFFLINE)
+    bool from_database = call->error.sqlstate[0] != '\0';
+    if (result == RESULT_OFFLINE || from_database)
         log_debug("a request could not be done now", LOG_TEXT("error", call->error.text));
     response_header_int(call->response, "Retry-After", RETRY_AFTER_S);
     response_problem(call->response, PROBLEM_UNAVAILABLE, NULL, "%s",
                      result == RESULT_OFFLINE ? "What this needs cannot be reached for the moment."
+                     : from_database          ? "Others are changing the same just now; try again in a moment."
                                               : call->error.text);
 }
 

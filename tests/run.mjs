@@ -18,7 +18,7 @@ const FILES_AT_ONCE = 2;
 const UNIT_DEADLINE_MS = 120_000;
 const FILE_DEADLINE_MS = 8 * 60_000;
 
-process.env.BELFRY_TEST_OUTPUT = join(CHECK, 'tests-output');
+process.env.TEST_OUTPUT = join(CHECK, 'tests-output');
 process.env.ASAN_OPTIONS ??= 'detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=0';
 process.env.UBSAN_OPTIONS ??= 'print_stacktrace=1:halt_on_error=1';
 
@@ -84,8 +84,8 @@ function runFiles(files, concurrency) {
 
 const find = (dir) => list(join(ROOT, 'tests', dir), /\.test\.mjs$/).map((name) => join(ROOT, 'tests', dir, name)).filter((file) => wanted(file.slice(ROOT.length)));
 
-rmSync(process.env.BELFRY_TEST_OUTPUT, { recursive: true, force: true });
-mkdirSync(process.env.BELFRY_TEST_OUTPUT, { recursive: true });
+rmSync(process.env.TEST_OUTPUT, { recursive: true, force: true });
+mkdirSync(process.env.TEST_OUTPUT, { recursive: true });
 await runUnits();
 for (const name of list(join(ROOT, 'tests/fuzz'), /^fuzz_.*\.c$/).map((n) => n.replace('.c', '')).filter((n) => wanted(`fuzz/${n}`))) runFuzzer(name);
 const together = [...find('api'), ...find('browser'), ...find('channels'), ...find('postbox')];

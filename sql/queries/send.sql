@@ -94,7 +94,7 @@ order by r.ordinal
 -- written down with its reason. (Webhooks need no account: whom they go to is all in the device.)
 -- name: send_plan
 with target as (
-    select w.id, n.user_id, n.category, n.channels, n.priority
+    select w.id, n.user_id, n.category, n.channels, n.priority, n.in_inbox
     from unnest($1::uuid[]) as w (id)
     cross join lateral (select * from belfry.notification n where n.tenant_id = belfry.tenant() and n.id = w.id limit 1) n
     where n.cancelled_at is null and n.deleted_at is null and (n.expires_at is null or n.expires_at > now())
@@ -130,6 +130,9 @@ with target as (
     select t.id, json_build_object('channel', a.channel, 'device', null, 'decision', 'skip', 'reason', 'no address')
     from target t cross join unnest(t.channels) as a (channel)
     where not exists (select from candidate c where c.id = t.id and c.channel = a.channel)
+    union all
+    select t.id, json_build_object('channel', 'inbox', 'device', null, 'decision', 'skip', 'reason', 'opted out') as decision
+    from target t where not t.in_inbox
 ), noted as (
     update belfry.notification n set decisions = l.decisions
     from (select id, json_agg(decision) as decisions from left_out group by id) l

@@ -275,9 +275,11 @@ describe('the list', () => {
     const user = newUser();
     expect(200, await shop.user(user, 'PUT', '/preferences', { categories: { marketing: { inbox: false } } }));
     const [kept] = await send(shop, user, { category: 'orders' });
-    await send(shop, user, { category: 'marketing' });
+    const [hidden] = await send(shop, user, { category: 'marketing' });
     const list = await inbox(user);
     assert.deepEqual(ids(list), [kept]);
+    const { decisions } = expect(200, await shop.service('GET', `/notifications/${hidden}/timeline`));
+    assert.deepEqual(decisions, [{ channel: 'inbox', device: null, decision: 'skip', reason: 'opted out' }]);
     assert.deepEqual(counts(list), [1, 1]);
     assertCounted(user);
   });

@@ -8,7 +8,7 @@
 //   await waitFor(async () => ..., 'what we wait for');
 //
 // Promises: an answer whose status, headers or body the contract does not allow fails the test; which
-// route gave which status is noted in BELFRY_TEST_OUTPUT, where tests/last/contract.test.mjs looks
+// route gave which status is noted in TEST_OUTPUT, where tests/last/contract.test.mjs looks
 // whether anything was left out.
 import assert from 'node:assert/strict';
 import { appendFileSync, mkdirSync, readFileSync } from 'node:fs';
@@ -56,7 +56,7 @@ function validate(ref, value, what) {
 
 const seen = new Set();
 function note(line) {
-  const output = process.env.BELFRY_TEST_OUTPUT;
+  const output = process.env.TEST_OUTPUT;
   if (!output || seen.has(line)) return;
   seen.add(line);
   mkdirSync(join(output, 'answers'), { recursive: true });

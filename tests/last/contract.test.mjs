@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import SwaggerParser from '@apidevtools/swagger-parser';
 import { contract, routes } from '../api/lib.mjs';
 
-const output = join(process.env.BELFRY_TEST_OUTPUT ?? '', 'answers');
+const output = join(process.env.TEST_OUTPUT ?? '', 'answers');
 
 test('the document is valid OpenAPI 3.1', async () => {
   const parsed = await SwaggerParser.validate(structuredClone(contract));

@@ -12,6 +12,7 @@
 #include "queries.h"
 #include "worker/worker.h"
 #include <string.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 enum {
@@ -41,8 +42,10 @@ static enum errand next_errand(struct worker *w)
 {
     if (w->left)
         return ERRAND_NONE;
+    if (w->id == 0 && w->stopping)
+        return ERRAND_NONE;
     if (w->id == 0)
-        return w->stopping ? ERRAND_NONE : ERRAND_ENTER;
+        return w->durable ? ERRAND_ENTER : ERRAND_CHECK;
     if (w->now_ms >= w->renew_ms)
         return ERRAND_RENEW;
     if (w->claim_unknown)
@@ -104,6 +107,8 @@ static enum result queue_errand(struct worker *w, enum errand errand, struct err
     struct db_args args = DB_ARGS(w->first.arena);
     char host[64] = "";
     switch (errand) {
+    case ERRAND_CHECK:
+        return queue_one(w, &query_health_durability, NULL, error);
     case ERRAND_ENTER:
         (void)!gethostname(host, sizeof host - 1);
         db_arg_int(&args, w->config->lease_ms);
@@ -139,13 +144,12 @@ static enum result queue_errand(struct worker *w, enum errand errand, struct err
 
 static void fail(struct worker *w, enum errand errand, const struct error *error)
 {
-    static const char *const names[] = {"none",     "enter", "renew", "accounts mark", "accounts",
-                                        "discover", "lanes", "claim", "return",        "leave"};
+    static const char *const names[] = {"none",     "check", "enter", "renew",  "accounts mark", "accounts",
+                                        "discover", "lanes", "claim", "return", "leave"};
     w->first.retry_ms = w->now_ms + RETRY_MS;
     for (int i = 0; errand == ERRAND_CLAIM && i < w->ask_count; i++)
         lanes_failed(w->lanes, &w->asks[i]);
-    log_warning("could not ask the database", LOG_TEXT("errand", names[errand]),
-                LOG_TEXT("reason", error->text));
+    worker_complain(w, &w->first, names[errand], error->text);
 }
 
 static void send(struct worker *w, enum errand errand)
@@ -170,6 +174,16 @@ static void send(struct worker *w, enum errand errand)
 }
 
 /* ---- answers ---- */
+
+static void take_check(struct worker *w, const struct db_result *rows)
+{
+    w->durable = true;
+    if (db_bool(rows, 0, 0) && db_bool(rows, 0, 1))
+        return;
+    log_error("cannot work: the database runs with fsync or synchronous_commit off");
+    w->status = EX_CONFIG;
+    w->stopping = true;
+}
 
 static void take_lease(struct worker *w, const struct db_result *rows)
 {
@@ -217,6 +231,9 @@ static void take_return(struct worker *w, const struct db_result *fence)
 static bool take_answer(struct worker *w, const struct db_result *rows)
 {
     switch (w->errand) {
+    case ERRAND_CHECK:
+        take_check(w, rows);
+        break;
     case ERRAND_ENTER:
     case ERRAND_RENEW:
         take_lease(w, rows);
@@ -257,6 +274,8 @@ static void finish(struct worker *w)
     w->first.busy = false;
     if (code != RESULT_OK && errand == ERRAND_CLAIM)
         w->claim_unknown = true; /* it may have been committed all the same */
+    if (code == RESULT_OK)
+        worker_complain(w, &w->first, NULL, NULL);
     if (code != RESULT_OK)
         fail(w, errand, &error);
     else if (batch)

@@ -264,8 +264,9 @@ int64_t endpoint_put_off(const struct flows *flows, struct endpoint *endpoint, i
     /* each one adds the time that its transfer will take of the endpoint's share */
     int64_t each_us = answer_us(endpoint, now_ms) / share_of(flows, endpoint, now_ms);
     endpoint->busy_until_ms += each_us / 1000 + 1;
-    int64_t off_ms = endpoint->busy_until_ms - now_ms;
-    return off_ms < PUT_OFF_MS_MAX ? off_ms : PUT_OFF_MS_MAX;
+    if (endpoint->busy_until_ms > now_ms + PUT_OFF_MS_MAX)
+        endpoint->busy_until_ms = now_ms + PUT_OFF_MS_MAX;
+    return endpoint->busy_until_ms - now_ms;
 }
 
 /* ---- transfers ---- */
@@ -291,6 +292,8 @@ void flow_ended(struct flows *flows, struct job *job, int64_t now_ms, int64_t re
     int64_t took_us = (now_ms - job->started_ms) * 1000 + 1;
     endpoint->answer_us =
         endpoint->answer_us ? endpoint->answer_us + (took_us - endpoint->answer_us) / AVERAGE_OF : took_us;
+    if (endpoint->answer_us < ENDPOINT_SPEED_US)
+        endpoint->busy_until_ms = 0; /* it has caught up: what is put off now need not queue */
     endpoint->flying_count--;
     endpoint->used_ms = now_ms;
     TAILQ_REMOVE(&endpoint->flying, job, flight);

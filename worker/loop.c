@@ -17,6 +17,7 @@
 enum {
     EVENTS_MAX = 256,
     IDLE_MS = 1000,
+    COMPLAIN_MS = 30000,
     TIDY_MS = 30000,
     CONNECT_MS = 2000,
     LAST_MS = 3000, /* to settle what was cut off */
@@ -41,6 +42,18 @@ void worker_watch(struct worker *w, struct link *link)
     link->fd = fd;
     link->generation = db_generation(link->db);
     link->watches_write = write;
+}
+
+void worker_complain(struct worker *w, struct link *link, const char *what, const char *reason)
+{
+    if (!reason) {
+        link->complained_ms = 0;
+        return;
+    }
+    if (link->complained_ms != 0 && w->now_ms - link->complained_ms < COMPLAIN_MS)
+        return;
+    link->complained_ms = w->now_ms;
+    log_warning("could not ask the database", LOG_TEXT("what", what), LOG_TEXT("reason", reason));
 }
 
 static void watch_listener(struct worker *w)

@@ -5,7 +5,6 @@
  * lease has run out.
  */
 #include "core/log.h"
-#include "queries.h"
 #include "worker/worker.h"
 #include <signal.h>
 #include <stdio.h>
@@ -36,21 +35,6 @@ static void block_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* Does the database keep what it has committed? One that is away now is asked by nobody: the lease needs it
- * anyway. */
-static bool is_durable(struct worker *w)
-{
-    struct error error;
-    struct db_result *rows;
-    struct arena *arena = arena_create(1 << 20);
-    bool durable = true;
-    if (arena && db_run(w->first.db, DB_TENANT_NONE, STR_NONE, &query_health_durability, NULL, arena, &rows,
-                        &error) == RESULT_OK)
-        durable = db_bool(rows, 0, 0) && db_bool(rows, 0, 1);
-    arena_destroy(arena);
-    return durable;
-}
-
 static int run(const struct config *config)
 {
     struct error error = {0};
@@ -62,11 +46,9 @@ static int run(const struct config *config)
     if (worker_open(w, config, &error) != RESULT_OK) {
         log_error("cannot start", LOG_TEXT("reason", error.text));
         status = error.code == RESULT_FAILED ? EX_SOFTWARE : EX_CONFIG;
-    } else if (!is_durable(w)) {
-        log_error("cannot start: the database runs with fsync or synchronous_commit off");
-        status = EX_CONFIG;
     } else {
         worker_run(w);
+        status = w->status;
     }
     worker_close(w);
     free(w);

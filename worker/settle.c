@@ -320,8 +320,7 @@ static void suspect(struct worker *w, const struct error *error)
 static void fail(struct worker *w, const struct error *error)
 {
     bool passing = error->code == RESULT_OFFLINE || error->code == RESULT_BUSY;
-    log_warning("could not settle", LOG_INT("deliveries", w->settling_count),
-                LOG_TEXT("reason", error->text));
+    worker_complain(w, &w->second, "settle", error->text);
     w->second.retry_ms = w->now_ms + RETRY_MS;
     if (!passing && w->parts.alerts > 0) { /* an alert must not keep anything from being settled */
         log_error("gave up alerts that could not be told", LOG_INT("alerts", w->parts.alerts));
@@ -454,6 +453,7 @@ static void finish(struct worker *w)
         error.code = code;
         fail(w, &error);
     } else {
+        worker_complain(w, &w->second, NULL, NULL);
         w->settle_most = WORKER_SETTLE_MAX;
         if (w->parts.late >= 0)
             release_late(w, results[w->parts.late]);

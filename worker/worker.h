@@ -34,6 +34,7 @@ enum {
 
 enum errand {
     ERRAND_NONE,
+    ERRAND_CHECK, /* does the database keep what it commits? */
     ERRAND_ENTER, /* take a worker id */
     ERRAND_RENEW,
     ERRAND_MARK, /* have accounts changed? */
@@ -50,10 +51,11 @@ struct link {
     struct db *db;
     struct arena *arena; /* of the transaction under way */
     bool busy;
-    bool event;          /* its descriptor is ready, or it is time to look */
-    int64_t retry_ms;    /* not before this, after a failure */
-    int fd;              /* as watched; -1 = none */
-    uint32_t generation; /* of the connection that fd is of */
+    int64_t complained_ms; /* when trouble was last logged; 0 = none since it last worked */
+    bool event;            /* its descriptor is ready, or it is time to look */
+    int64_t retry_ms;      /* not before this, after a failure */
+    int fd;                /* as watched; -1 = none */
+    uint32_t generation;   /* of the connection that fd is of */
     bool watches_write;
 };
 
@@ -106,6 +108,8 @@ struct worker {
     int settle_most;              /* smaller after a failure that one job may have caused */
     struct alerts *alerts;
 
+    bool durable; /* the database was asked */
+    int status;   /* the exit code */
     bool stopping, left;
     bool gave_up; /* transfers were cut off */
     int64_t stop_by_ms, tick_ms, flush_ms, tidy_ms;
@@ -116,6 +120,8 @@ enum result worker_open(struct worker *worker, const struct config *config, stru
 /* Until SIGTERM or SIGINT, which must be blocked, and then until everything is settled. */
 void worker_run(struct worker *worker);
 void worker_close(struct worker *worker);
+/* Logs why a link did not do its work, at most every half minute; NULL: it did. */
+void worker_complain(struct worker *worker, struct link *link, const char *what, const char *reason);
 /* Watches a link's descriptor, anew when its connection is. */
 void worker_watch(struct worker *worker, struct link *link);
 

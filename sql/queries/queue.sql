@@ -282,12 +282,12 @@ select (select count(*) from picked),
 -- What is held for something that is there by now: tenant (paused no more), channel:X (an account of the channel
 -- is active), provider:X (one of the provider). $1 limit.
 -- name: queue_release
-with recursive held (tenant_id, held_by) as (
-    (select tenant_id, held_by from belfry.scheduled where held_by is not null order by tenant_id, held_by limit 1)
+with recursive held (tenant_id, held_by, channel) as (
+    (select tenant_id, held_by, channel from belfry.scheduled where held_by is not null order by tenant_id, held_by limit 1)
     union all
-    select s.tenant_id, s.held_by
+    select s.tenant_id, s.held_by, s.channel
     from held h cross join lateral (
-        select s.tenant_id, s.held_by from belfry.scheduled s
+        select s.tenant_id, s.held_by, s.channel from belfry.scheduled s
         where s.held_by is not null and (s.tenant_id, s.held_by) > (h.tenant_id, h.held_by)
         order by s.tenant_id, s.held_by limit 1
     ) s
@@ -301,7 +301,8 @@ with recursive held (tenant_id, held_by) as (
                else exists (
                     select from belfry.account a
                     where a.tenant_id = h.tenant_id and a.state = 'active'
-                      and (h.held_by = 'channel:' || a.channel or h.held_by = 'provider:' || a.provider))
+                      and (h.held_by = 'channel:' || a.channel or h.held_by = 'provider:' || a.provider
+                           or (a.provider = 'null' and a.channel = h.channel)))
           end
 ), picked as materialized (
     select s.*

@@ -1,6 +1,9 @@
 # Belfry. `make help` lists the targets. Objects and programs go to $(BUILD), sanitized ones to $(BUILD)/check.
 
 BUILD   ?= build
+ifeq ($(strip $(BUILD)),)
+$(error BUILD is empty: name a directory for what is built)
+endif
 PREFIX  ?= /usr/local
 DESTDIR ?=
 CC      ?= gcc

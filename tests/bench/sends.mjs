@@ -40,7 +40,7 @@ function pgbenchScript(stack) {
   let name = null;
   for (const line of readFileSync(new URL('../../sql/queries/send.sql', import.meta.url), 'utf8').split('\n')) {
     if (line.startsWith('-- name: ')) queries[name = line.slice(9).trim()] = '';
-    else if (name && !line.startsWith('--')) queries[name] += ` ${line.trim()}`;
+    else if (name) queries[name] += ` ${line.replace(/--.*$/, '').trim()}`;
   }
   const users = "array['user-' || :u::text]";
   const id = "array[(substr(belfry.uuid_floor(now())::text, 1, 24) || lpad(to_hex(:r::bigint), 12, '0'))::uuid]";

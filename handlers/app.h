@@ -17,7 +17,7 @@ struct app {
     struct db_pool *readers; /* polls, lists */
     struct db_pool *writers; /* at most half the threads, so that a locked feed never stops the polls */
     struct auth *auth;
-    struct park *park;       /* NULL under plain CGI: nothing is parked */
+    struct park *park; /* NULL under plain CGI: nothing is parked */
     struct metrics *metrics;
     struct throttle *throttle;
     struct feed_keep *keep; /* NULL under plain CGI */

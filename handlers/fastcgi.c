@@ -158,8 +158,8 @@ static void serve(struct fastcgi_thread *thread, FCGX_Request *raw)
     arena_reset(thread->route.arena);
 }
 
-/* The next connection; -1 with errno. Only here may the signal that ends the thread reach it, so that it cuts no
- * request that was accepted. */
+/* The next connection; -1 with errno. Only here may the signal that ends the thread reach it, so that it cuts
+ * no request that was accepted. */
 static int accept_connection(struct fastcgi *front, const sigset_t *interrupt)
 {
     int fd = -1;

@@ -22,7 +22,8 @@ enum {
 
 bool fastcgi_begin(FCGX_Request *request, int fd)
 {
-    FCGX_InitRequest(request, -1, FCGI_FAIL_ACCEPT_ON_INTR); /* it has no socket to accept from, so it will not wait */
+    FCGX_InitRequest(request, -1,
+                     FCGI_FAIL_ACCEPT_ON_INTR); /* it has no socket to accept from, so it will not wait */
     request->ipcFd = fd;
     request->keepConnection = 1; /* as if it had been kept from an earlier request */
     if (FCGX_Accept_r(request) == 0)

@@ -23,8 +23,9 @@ struct fastcgi_connection {
 };
 
 /* Reads a request's parameters from a connection that was accepted. False: the peer left or speaks something
- * else; then the connection is closed. (libfcgi would accept by itself, but a signal that is to end its accept()
- * would also end its reading from a connection that it already has, and that request would be lost.) */
+ * else; then the connection is closed. (libfcgi would accept by itself, but a signal that is to end its
+ * accept() would also end its reading from a connection that it already has, and that request would be lost.)
+ */
 bool fastcgi_begin(struct FCGX_Request *request, int fd);
 
 /* Takes the connection and frees everything else of the request, which may then be initialised anew. Its

@@ -135,8 +135,8 @@ static enum result respond(struct call *call, struct str answer)
 
 /* ---- the key ---- */
 
-/* Names the request, if it has a key, by what was asked for: method, path and body as they came, and whether it was
- * meant: nobody's first real send may be answered with what a sandbox key did. */
+/* Names the request, if it has a key, by what was asked for: method, path and body as they came, and whether
+ * it was meant: nobody's first real send may be answered with what a sandbox key did. */
 static void hash_request(struct sending *s)
 {
     if (!str_is_set(s->key))

@@ -219,8 +219,8 @@ enum park_commit park_commit(struct park *park, struct waiter *waiter, struct pa
         link->quiet_bytes = (unsigned char)bytes;
         if (bytes > 0)
             memcpy(link->quiet, reads[i].quiet.data, bytes);
-        /* "there is no feed" is what a sweep found some time ago: whoever has read one knows better, or is told
-         * by the next sweep */
+        /* "there is no feed" is what a sweep found some time ago: whoever has read one knows better, or is
+         * told by the next sweep */
         bool behind = park_link_is_behind(link) && link->node->wake.epoch != FEED_EPOCH_NONE;
         reads[i].least_rev = behind ? link->node->wake.rev : 0;
         if (behind)

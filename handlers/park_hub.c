@@ -90,8 +90,8 @@ static void send_unsent(struct park *park, struct waiter *waiter)
     waiter->unsent_done += (size_t)sent;
 }
 
-/* The event may be old and the descriptor's number used anew: ask the socket itself. What the web server may have
- * written before (an ABORT_REQUEST) is read by nobody, and must not hide the end. */
+/* The event may be old and the descriptor's number used anew: ask the socket itself. What the web server may
+ * have written before (an ABORT_REQUEST) is read by nobody, and must not hide the end. */
 static bool has_hung_up(int fd)
 {
     struct pollfd now = {.fd = fd, .events = POLLRDHUP};

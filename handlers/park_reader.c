@@ -260,8 +260,8 @@ static void chunk_add(struct reader *reader, struct chunk *chunk, const struct p
     if (node->key[0] != PARK_USER_MARK) {
         bool feeds_too = reader->park->sweep_round % ROUNDS_PER_SWEEP == 0;
         if (feeds_too && chunk->want_count < SWEEP_CHUNK)
-            chunk->wants[chunk->want_count++] =
-                (struct feed_want){.tenant = node->tenant, .key = arena_str(reader->arena, key), .place = node->wake};
+            chunk->wants[chunk->want_count++] = (struct feed_want){
+                .tenant = node->tenant, .key = arena_str(reader->arena, key), .place = node->wake};
         return;
     }
     for (const struct park_link *link = node->links; link != NULL && chunk->identity_count < SWEEP_CHUNK;

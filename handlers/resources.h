@@ -1,8 +1,8 @@
 #ifndef BELFRY_HANDLERS_RESOURCES_H
 #define BELFRY_HANDLERS_RESOURCES_H
 /*
- * What the resources give to the route table: for each route its function, and the tables of its parameters and
- * members. A resource is one file of the same name.
+ * What the resources give to the route table: for each route its function, and the tables of its parameters
+ * and members. A resource is one file of the same name.
  */
 #include "handlers/route.h"
 

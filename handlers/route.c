@@ -310,8 +310,8 @@ static void answer_unavailable(struct call *call, enum result result)
     response_header_int(call->response, "Retry-After", RETRY_AFTER_S);
     response_problem(call->response, PROBLEM_UNAVAILABLE, NULL, "%s",
                      result == RESULT_OFFLINE ? "What this needs cannot be reached for the moment."
-                     : from_database          ? "Others are changing the same just now; try again in a moment."
-                                              : call->error.text);
+                     : from_database ? "Others are changing the same just now; try again in a moment."
+                                     : call->error.text);
 }
 
 static void answer_result(struct call *call, enum result result)

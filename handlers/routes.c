@@ -1,6 +1,6 @@
 /*
- * The route table: the whole policy of who may do what, in one place. A path that several methods share stands
- * together; of two patterns that could match the same path the more exact one comes first.
+ * The route table: the whole policy of who may do what, in one place. A path that several methods share
+ * stands together; of two patterns that could match the same path the more exact one comes first.
  */
 #include "core/limits.h"
 #include "handlers/health.h"

@@ -64,7 +64,8 @@ static void print_help(FILE *out)
             snprintf(left, sizeof left, "%s %s", c->name, c->words);
             fprintf(out, "  %-32s %.*s\n", left, (int)strcspn(c->help, "\n"), c->help);
         }
-    fputs("\nEvery command takes --help and --json; belfryctl --version and belfryctl --settings (those of all\n"
+    fputs("\nEvery command takes --help and --json; belfryctl --version and belfryctl --settings (those of "
+          "all\n"
           "programs, as the README has them) stand alone. Settings come from the environment:\n\n",
           out);
     config_print(out, CONFIG_CTL);

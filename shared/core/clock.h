@@ -1,6 +1,7 @@
 #ifndef BELFRY_CORE_CLOCK_H
 #define BELFRY_CORE_CLOCK_H
-/* Time of day and time elapsed, kept apart: deadlines use clock_mono_ms(), stored times use clock_now_us(). */
+/* Time of day and time elapsed, kept apart: deadlines use clock_mono_ms(), stored times use clock_now_us().
+ */
 #include <stdint.h>
 
 int64_t clock_now_us(void);  /* microseconds since 1970-01-01 UTC */

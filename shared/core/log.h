@@ -2,8 +2,8 @@
 #define BELFRY_CORE_LOG_H
 /*
  * Structured logs to standard error: one JSON object a line ({"time","level","program","event",…fields}), or
- * coloured text when standard error is a terminal. Thread-safe, a line is one write(2). Never pass secrets, tokens, whole
- * addresses or message texts; log_masked() shows just enough of an address to recognise it.
+ * coloured text when standard error is a terminal. Thread-safe, a line is one write(2). Never pass secrets,
+ * tokens, whole addresses or message texts; log_masked() shows just enough of an address to recognise it.
  */
 #include "str.h"
 #include <stddef.h>
@@ -39,7 +39,7 @@ int log_level_parse(const char *name); /* "debug", "info", "warning", "error"; -
 #define LOG_AT(level, event, ...)                                                                            \
     do {                                                                                                     \
         const struct log_field log_fields_[] = {{0}, ##__VA_ARGS__};                                         \
-        log_write((level), (event), log_fields_ + 1, sizeof log_fields_ / sizeof *log_fields_ - 1);         \
+        log_write((level), (event), log_fields_ + 1, sizeof log_fields_ / sizeof *log_fields_ - 1);          \
     } while (0)
 #define log_debug(event, ...) LOG_AT(LOG_DEBUG, event, ##__VA_ARGS__)
 #define log_info(event, ...) LOG_AT(LOG_INFO, event, ##__VA_ARGS__)

@@ -24,14 +24,15 @@ bool str_equal_nocase(struct str a, struct str b); /* ASCII only */
 bool str_is(struct str a, const char *terminated);
 bool str_starts(struct str s, const char *prefix);
 struct str str_trim(struct str s); /* spaces and tabs at both ends */
-/* Cuts s at the first separator: returns what is before it and leaves what follows in *rest (STR_NONE if there
- * was no separator). rest may be the address of s itself. */
+/* Cuts s at the first separator: returns what is before it and leaves what follows in *rest (STR_NONE if
+ * there was no separator). rest may be the address of s itself. */
 struct str str_cut(struct str s, char separator, struct str *rest);
 /* Digits only, no sign, no space, within [least, most]; false otherwise. */
 bool str_to_int(struct str s, long long least, long long most, long long *value);
 /* Valid UTF-8 (RFC 3629: no surrogates, no overlong forms) without NUL. */
 bool str_is_utf8(struct str s);
-/* Bytes of the UTF-8 character that s begins with (a NUL is one); 0 if s is empty or begins with anything else. */
+/* Bytes of the UTF-8 character that s begins with (a NUL is one); 0 if s is empty or begins with anything
+ * else. */
 size_t str_utf8_first(struct str s);
 /* Number of code points of valid UTF-8. */
 size_t str_utf8_length(struct str s);

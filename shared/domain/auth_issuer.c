@@ -15,9 +15,9 @@ struct issuer {
     struct issuer *next;
     char *name;
     int tenant;
-    bool good; /* exists and is not revoked */
+    bool good;                     /* exists and is not revoked */
     int64_t checked_us, failed_us; /* last answer; last question that got none */
-    char *sealed; /* as read, to see whether it was replaced */
+    char *sealed;                  /* as read, to see whether it was replaced */
     size_t sealed_bytes;
     char algorithm[8];
     struct auth_issuer_key *key;
@@ -194,8 +194,9 @@ static void note_failure(struct auth_issuers *issuers, const char *name)
     pthread_mutex_unlock(&issuers->lock);
 }
 
-/* What is known already. RESULT_BUSY: it must be asked for. RESULT_OFFLINE: that was tried a moment ago, and who only
- * wants to know whether it still exists need not wait once more (the park asks for each of thousands). */
+/* What is known already. RESULT_BUSY: it must be asked for. RESULT_OFFLINE: that was tried a moment ago, and
+ * who only wants to know whether it still exists need not wait once more (the park asks for each of
+ * thousands). */
 static enum result recall(struct auth_issuers *issuers, const char *name, int64_t least_us, int *tenant,
                           const char **interned, struct auth_issuer_key **key)
 {

@@ -38,7 +38,8 @@ enum {
     ROW_CHANGED
 };
 
-/* ---- the answer's JSON -------------------------------------------------------------------------------------- */
+/* ---- the answer's JSON
+ * -------------------------------------------------------------------------------------- */
 
 static void answer_open(struct buf *out)
 {
@@ -71,7 +72,8 @@ static bool is_active(const struct feed_counters *counters)
     return clock_now_us() / 1000000 - counters->changed_s < ACTIVE_S;
 }
 
-/* ---- from the cache ----------------------------------------------------------------------------------------- */
+/* ---- from the cache
+ * ----------------------------------------------------------------------------------------- */
 
 static bool delta_from_run(const struct feed_want *want, const struct feed_run *run, struct arena *arena,
                            struct feed_delta *delta)
@@ -90,7 +92,8 @@ static bool delta_from_run(const struct feed_want *want, const struct feed_run *
     return answer_keep(&out, arena, &delta->json);
 }
 
-/* ---- from PostgreSQL ---------------------------------------------------------------------------------------- */
+/* ---- from PostgreSQL
+ * ---------------------------------------------------------------------------------------- */
 
 static void write_mark(struct buf *out, const char *type, int64_t mark_rev, int64_t from_rev)
 {
@@ -135,7 +138,8 @@ static bool delta_of_nothing(const struct feed_want *want, struct arena *arena, 
     return answer_keep(&out, arena, &delta->json);
 }
 
-/* Writes the rows as events and, for a delta, makes cache entries of them that cover its revs without a gap. */
+/* Writes the rows as events and, for a delta, makes cache entries of them that cover its revs without a gap.
+ */
 static int write_rows(struct buf *out, const struct db_result *rows, int count, int64_t from_rev, int64_t top,
                       const struct feed_counters *counters, struct feed_entry *entries, size_t *offsets)
 {
@@ -144,16 +148,16 @@ static int write_rows(struct buf *out, const struct db_result *rows, int count, 
         size_t before = out->bytes;
         item_write_event(out, &item);
         offsets[i] = before + (i > 0 || before > sizeof "{\"events\":[" - 1 ? 1 : 0);
-        entries[i] = (struct feed_entry){i > 0 ? entries[i - 1].rev : from_rev, item.rev, *counters,
-                                         {NULL, out->bytes - offsets[i]}};
+        entries[i] = (struct feed_entry){
+            i > 0 ? entries[i - 1].rev : from_rev, item.rev, *counters, {NULL, out->bytes - offsets[i]}};
     }
     if (count > 0 && entries[count - 1].rev < top)
         entries[count - 1].rev = top;
     return count;
 }
 
-static bool delta_from_rows(const struct feed_want *want, const struct db_result *rows, bool whole, struct arena *arena,
-                            struct redis *redis, struct feed_delta *delta)
+static bool delta_from_rows(const struct feed_want *want, const struct db_result *rows, bool whole,
+                            struct arena *arena, struct redis *redis, struct feed_delta *delta)
 {
     struct feed_entry entries[LIMIT_DELTA_ROWS];
     size_t offsets[LIMIT_DELTA_ROWS];
@@ -198,8 +202,8 @@ static enum result query_feed(struct db *db, const struct feed_want *want, bool 
     if (!whole)
         db_arg_int(&args, want->place.rev);
     db_arg_int(&args, whole ? STATE_ROWS : LIMIT_DELTA_ROWS + 1);
-    return db_run(db, want->tenant, want->user, whole ? &query_feed_read_state : &query_feed_read_delta, &args, arena,
-                  rows, error);
+    return db_run(db, want->tenant, want->user, whole ? &query_feed_read_state : &query_feed_read_delta,
+                  &args, arena, rows, error);
 }
 
 static enum result read_from_database(struct db *db, struct redis *redis, const struct feed_want *want,
@@ -211,7 +215,8 @@ static enum result read_from_database(struct db *db, struct redis *redis, const 
     if (result != RESULT_OK)
         return result;
     if (db_rows(rows) > 0 && !whole &&
-        ((uint64_t)db_int(rows, 0, ROW_EPOCH) != want->place.epoch || db_int(rows, 0, ROW_REV) < want->place.rev)) {
+        ((uint64_t)db_int(rows, 0, ROW_EPOCH) != want->place.epoch ||
+         db_int(rows, 0, ROW_REV) < want->place.rev)) {
         whole = true; /* the place is of another life of this feed */
         result = query_feed(db, want, whole, arena, &rows, error);
         if (result != RESULT_OK)
@@ -246,7 +251,8 @@ enum result feed_read(struct redis *redis, struct db_pool *pool, const struct fe
     return result;
 }
 
-/* ---- the sweep ---------------------------------------------------------------------------------------------- */
+/* ---- the sweep
+ * ---------------------------------------------------------------------------------------------- */
 
 enum result feed_revs(struct db_pool *pool, const struct feed_want *wants, int count, struct arena *arena,
                       struct feed_place *places, struct error *error)
@@ -280,7 +286,8 @@ enum result feed_revs(struct db_pool *pool, const struct feed_want *wants, int c
     return RESULT_OK;
 }
 
-/* ---- announcing --------------------------------------------------------------------------------------------- */
+/* ---- announcing
+ * --------------------------------------------------------------------------------------------- */
 
 static void log_unannounced(int count)
 {
@@ -289,7 +296,8 @@ static void log_unannounced(int count)
     if (now_ms < quiet_until_ms)
         return;
     quiet_until_ms = now_ms + ANNOUNCE_LOG_MS;
-    log_warning("could not announce changes to Redis; waiting clients learn of them by sweep", LOG_INT("changes", count));
+    log_warning("could not announce changes to Redis; waiting clients learn of them by sweep",
+                LOG_INT("changes", count));
 }
 
 void feed_announce(struct redis *redis, const struct feed_change *changes, int count)

@@ -5,13 +5,14 @@
  *
  * Writers take a feed's next rev under its row lock, in the transaction that makes the change, and call
  * feed_announce() after the commit. Readers hold a place (epoch, rev) and ask feed_read() for what is newer:
- * from Redis when an unbroken run from their place to the top is cached, else from PostgreSQL, whose answer refills the cache.
- * An inbox converges: rows in their newest state, never two revs apart; a place of another epoch, or one older than what is
- * kept, gets the current state and `reset`.
+ * from Redis when an unbroken run from their place to the top is cached, else from PostgreSQL, whose answer
+ * refills the cache. An inbox converges: rows in their newest state, never two revs apart; a place of another
+ * epoch, or one older than what is kept, gets the current state and `reset`.
  *
  * Redis keys, T = tenant, K = feed key, E = epoch: `f:{T:K}:E` is the tail, a sorted set (score rev, member
- * "prev rev unread unseen json"; an entry covers the revs in (prev, rev]), made by a reader's refill; writers add to it
- * where it exists. `m:{T:K}:E` is the mark "rev unread unseen changed", the top as of at most 5 s ago. Both may vanish at any moment.
+ * "prev rev unread unseen json"; an entry covers the revs in (prev, rev]), made by a reader's refill; writers
+ * add to it where it exists. `m:{T:K}:E` is the mark "rev unread unseen changed", the top as of at most 5 s
+ * ago. Both may vanish at any moment.
  */
 #include "core/arena.h"
 #include "core/error.h"
@@ -49,8 +50,8 @@ struct feed_delta {
 };
 
 /* Reads count feeds: one Redis round trip for all, then one PostgreSQL transaction for each that needs it. A
- * connection is taken from the pool only then. Fails with RESULT_OFFLINE or RESULT_BUSY only if PostgreSQL was needed and
- * could not be asked; deltas[] is then undefined. */
+ * connection is taken from the pool only then. Fails with RESULT_OFFLINE or RESULT_BUSY only if PostgreSQL
+ * was needed and could not be asked; deltas[] is then undefined. */
 enum result feed_read(struct redis *redis, struct db_pool *pool, const struct feed_want *wants, int count,
                       struct arena *arena, struct feed_delta *deltas, struct error *error) MUST_CHECK;
 
@@ -66,13 +67,15 @@ struct feed_change {
     struct feed_place place; /* after the change */
     int64_t prev_rev;        /* before it */
     int64_t unread, unseen;  /* counters after it */
-    struct str event;        /* JSON of the one event, as readers get it; STR_NONE: the cached tail is dropped */
+    struct str event; /* JSON of the one event, as readers get it; STR_NONE: the cached tail is dropped */
 };
 /* Adds the events to the cached tails that exist, raises their marks, and wakes waiters: one round trip, in
- * slices of 256. A failure is logged at most once a minute and otherwise ignored: waiters then learn by sweep. */
+ * slices of 256. A failure is logged at most once a minute and otherwise ignored: waiters then learn by
+ * sweep. */
 void feed_announce(struct redis *redis, const struct feed_change *changes, int count);
 
-/* A wake as published on FEED_WAKE_CHANNEL: "T EPOCH REV KEY". false if malformed. key is a view into payload. */
+/* A wake as published on FEED_WAKE_CHANNEL: "T EPOCH REV KEY". false if malformed. key is a view into
+ * payload. */
 struct feed_wake {
     int tenant;
     struct str key;

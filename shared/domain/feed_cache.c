@@ -1,7 +1,7 @@
 /*
- * The cached tails of feeds in Redis. Adds commute, in whatever order they arrive; a reader takes only what it
- * can prove complete: from its own rev to the mark without a gap. Every script is small and fixed, so that an
- * ACL can allow just these commands.
+ * The cached tails of feeds in Redis. Adds commute, in whatever order they arrive; a reader takes only what
+ * it can prove complete: from its own rev to the mark without a gap. Every script is small and fixed, so that
+ * an ACL can allow just these commands.
  */
 #include "domain/feed_cache.h"
 
@@ -10,8 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* KEYS tail, mark; ARGV rev, mark value, mark ms, member or "" (drop the tail), entries kept, channel, wake or ""
- * (nobody is woken), mark of the feed that did not exist or "". A tail is only made by a reader's refill. */
+/* KEYS tail, mark; ARGV rev, mark value, mark ms, member or "" (drop the tail), entries kept, channel, wake
+ * or "" (nobody is woken), mark of the feed that did not exist or "". A tail is only made by a reader's
+ * refill. */
 static struct redis_script announce_script = {
     .lua = "local old = redis.call('GET', KEYS[2]) "
            "if not old or tonumber(string.match(old, '^%d+')) < tonumber(ARGV[1]) then "
@@ -42,12 +43,14 @@ static struct redis_script confirm_script = {
 
 static struct str tail_key(struct arena *arena, int tenant, struct str key, uint64_t epoch)
 {
-    return str_from(arena_printf(arena, "f:{%d:" STR_FMT "}:%llx", tenant, STR_ARG(key), (unsigned long long)epoch));
+    return str_from(
+        arena_printf(arena, "f:{%d:" STR_FMT "}:%llx", tenant, STR_ARG(key), (unsigned long long)epoch));
 }
 
 static struct str mark_key(struct arena *arena, int tenant, struct str key, uint64_t epoch)
 {
-    return str_from(arena_printf(arena, "m:{%d:" STR_FMT "}:%llx", tenant, STR_ARG(key), (unsigned long long)epoch));
+    return str_from(
+        arena_printf(arena, "m:{%d:" STR_FMT "}:%llx", tenant, STR_ARG(key), (unsigned long long)epoch));
 }
 
 static struct str number(struct arena *arena, long long value)
@@ -55,7 +58,8 @@ static struct str number(struct arena *arena, long long value)
     return str_from(arena_printf(arena, "%lld", value));
 }
 
-/* ---- texts -------------------------------------------------------------------------------------------------- */
+/* ---- texts
+ * -------------------------------------------------------------------------------------------------- */
 
 /* Takes the next space-separated whole number. */
 static bool take_int(struct str *text, int64_t *value)
@@ -76,8 +80,8 @@ static bool mark_parse(struct str text, int64_t *rev, struct feed_counters *coun
 
 static bool entry_parse(struct str text, struct feed_entry *entry)
 {
-    if (!take_int(&text, &entry->prev) || !take_int(&text, &entry->rev) || !take_int(&text, &entry->counters.unread) ||
-        !take_int(&text, &entry->counters.unseen))
+    if (!take_int(&text, &entry->prev) || !take_int(&text, &entry->rev) ||
+        !take_int(&text, &entry->counters.unread) || !take_int(&text, &entry->counters.unseen))
         return false;
     entry->event = text;
     return entry->prev <= entry->rev;
@@ -91,12 +95,13 @@ static struct str mark_text(struct arena *arena, int64_t rev, const struct feed_
 
 static struct str entry_text(struct arena *arena, const struct feed_entry *entry)
 {
-    return str_from(arena_printf(arena, "%lld %lld %lld %lld " STR_FMT, (long long)entry->prev, (long long)entry->rev,
-                                 (long long)entry->counters.unread, (long long)entry->counters.unseen,
-                                 STR_ARG(entry->event)));
+    return str_from(arena_printf(arena, "%lld %lld %lld %lld " STR_FMT, (long long)entry->prev,
+                                 (long long)entry->rev, (long long)entry->counters.unread,
+                                 (long long)entry->counters.unseen, STR_ARG(entry->event)));
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------ */
+/* ---- reading
+ * ------------------------------------------------------------------------------------------------ */
 
 struct feed_run feed_run_make(struct arena *arena, struct str mark, const struct str *members, int count,
                               int64_t from_rev, int64_t least_rev)
@@ -155,8 +160,9 @@ bool feed_cache_read(struct redis *redis, const struct feed_want *wants, int cou
         struct str get[] = {STR("GET"), mark_key(arena, want->tenant, want->key, want->place.epoch)};
         char from[24];
         snprintf(from, sizeof from, "(%lld", (long long)want->place.rev);
-        struct str range[] = {STR("ZRANGEBYSCORE"), tail_key(arena, want->tenant, want->key, want->place.epoch),
-                              str_from(from), STR("+inf")};
+        struct str range[] = {STR("ZRANGEBYSCORE"),
+                              tail_key(arena, want->tenant, want->key, want->place.epoch), str_from(from),
+                              STR("+inf")};
         if (redis_queue(redis, 2, get) != RESULT_OK || redis_queue(redis, 4, range) != RESULT_OK)
             return false;
     }
@@ -174,10 +180,12 @@ bool feed_cache_read(struct redis *redis, const struct feed_want *wants, int cou
     return true;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------ */
+/* ---- writing
+ * ------------------------------------------------------------------------------------------------ */
 
-void feed_cache_refill(struct redis *redis, struct arena *arena, const struct feed_want *want, struct feed_place top,
-                       const struct feed_counters *counters, const struct feed_entry *entries, int count)
+void feed_cache_refill(struct redis *redis, struct arena *arena, const struct feed_want *want,
+                       struct feed_place top, const struct feed_counters *counters,
+                       const struct feed_entry *entries, int count)
 {
     enum { FIXED = 7 };
     struct str argv[FIXED + 2 * (FEED_CACHE_ENTRIES + 1)];
@@ -201,14 +209,15 @@ void feed_cache_refill(struct redis *redis, struct arena *arena, const struct fe
     (void)!redis_queue_script(redis, &refill_script, 2, argc, argv);
 }
 
-void feed_cache_announce(struct redis *redis, struct arena *arena, const struct feed_change *change, int64_t now_s)
+void feed_cache_announce(struct redis *redis, struct arena *arena, const struct feed_change *change,
+                         int64_t now_s)
 {
     struct feed_counters counters = {change->unread, change->unseen, now_s};
     struct feed_entry entry = {change->prev_rev, change->place.rev, counters, change->event};
     bool silent = str_is_set(change->event) && change->event.bytes == 0;
     struct str wake = str_from(arena_printf(arena, "%d %llx %lld " STR_FMT, change->tenant,
-                                            (unsigned long long)change->place.epoch, (long long)change->place.rev,
-                                            STR_ARG(change->key)));
+                                            (unsigned long long)change->place.epoch,
+                                            (long long)change->place.rev, STR_ARG(change->key)));
     struct str argv[] = {
         tail_key(arena, change->tenant, change->key, change->place.epoch),
         mark_key(arena, change->tenant, change->key, change->place.epoch),
@@ -225,7 +234,8 @@ void feed_cache_announce(struct redis *redis, struct arena *arena, const struct 
     (void)!redis_queue_script(redis, &announce_script, 3, sizeof argv / sizeof *argv, argv);
 }
 
-void feed_cache_confirm(struct redis *redis, struct arena *arena, int tenant, struct str key, struct feed_place place)
+void feed_cache_confirm(struct redis *redis, struct arena *arena, int tenant, struct str key,
+                        struct feed_place place)
 {
     struct str argv[] = {mark_key(arena, tenant, key, place.epoch), number(arena, place.rev),
                          number(arena, FEED_CACHE_MARK_MS)};

@@ -1,8 +1,9 @@
 #ifndef BELFRY_DOMAIN_FEED_CACHE_H
 #define BELFRY_DOMAIN_FEED_CACHE_H
 /*
- * The cached tails of feeds in Redis: what feed.c reads first, and what writers announce. Nothing here touches
- * PostgreSQL; nothing here is believed unless it is an unbroken run up to the mark. The keys are in feed.h.
+ * The cached tails of feeds in Redis: what feed.c reads first, and what writers announce. Nothing here
+ * touches PostgreSQL; nothing here is believed unless it is an unbroken run up to the mark. The keys are in
+ * feed.h.
  */
 #include "core/arena.h"
 #include "domain/feed.h"
@@ -40,12 +41,15 @@ bool feed_cache_read(struct redis *redis, const struct feed_want *wants, int cou
                      struct feed_run *runs);
 /* Puts what was read from PostgreSQL into the cache: the mark, and the entries (may be none). Queued only;
  * feed_cache_flush() sends. */
-void feed_cache_refill(struct redis *redis, struct arena *arena, const struct feed_want *want, struct feed_place top,
-                       const struct feed_counters *counters, const struct feed_entry *entries, int count);
+void feed_cache_refill(struct redis *redis, struct arena *arena, const struct feed_want *want,
+                       struct feed_place top, const struct feed_counters *counters,
+                       const struct feed_entry *entries, int count);
 /* PostgreSQL was asked and the feed is still at this place: a mark that says the same lives on. Queued. */
-void feed_cache_confirm(struct redis *redis, struct arena *arena, int tenant, struct str key, struct feed_place place);
+void feed_cache_confirm(struct redis *redis, struct arena *arena, int tenant, struct str key,
+                        struct feed_place place);
 /* The writer's side of one change, queued. */
-void feed_cache_announce(struct redis *redis, struct arena *arena, const struct feed_change *change, int64_t now_s);
+void feed_cache_announce(struct redis *redis, struct arena *arena, const struct feed_change *change,
+                         int64_t now_s);
 /* Sends what was queued. False if Redis did not take it. */
 bool feed_cache_flush(struct redis *redis, struct arena *arena);
 

@@ -12,8 +12,8 @@
 #include "io/db.h"
 #include <stdint.h>
 
-/* Column positions in such a result. Times are microseconds since 1970 (bigint) or NULL. ITEM_LIVE is a boolean,
- * false for a tombstone: deleted, cancelled, or not in the inbox. */
+/* Column positions in such a result. Times are microseconds since 1970 (bigint) or NULL. ITEM_LIVE is a
+ * boolean, false for a tombstone: deleted, cancelled, or not in the inbox. */
 enum item_column {
     ITEM_ID,
     ITEM_REV,
@@ -53,7 +53,8 @@ struct item {
 struct item item_from_row(const struct db_result *rows, int row);
 /* InboxItem of the API. */
 void item_write(struct buf *out, const struct item *item);
-/* {"type":"notification","rev":n,"notification":InboxItem} or, when not live, {"type":"deleted","rev":n,"id":"…"}. */
+/* {"type":"notification","rev":n,"notification":InboxItem} or, when not live,
+ * {"type":"deleted","rev":n,"id":"…"}. */
 void item_write_event(struct buf *out, const struct item *item);
 
 #endif

@@ -2,8 +2,8 @@
  * Accepting notifications: turns a batch into the statements of sql/queries/send.sql and their rows into what
  * is announced after the commit.
  *
- * Promises: feeds are locked in the order of their keys, before anything is read; every notification of a user
- * gets a rev of its own; counters are corrected in the transaction that counted too much.
+ * Promises: feeds are locked in the order of their keys, before anything is read; every notification of a
+ * user gets a rev of its own; counters are corrected in the transaction that counted too much.
  */
 #include "domain/send.h"
 
@@ -32,7 +32,8 @@ int send_priority_parse(struct str name)
     return -1;
 }
 
-/* ---- who arrives now, in the order in which feeds are locked ------------------------------------------------ */
+/* ---- who arrives now, in the order in which feeds are locked
+ * ------------------------------------------------ */
 
 struct arrival {
     struct str user;
@@ -49,7 +50,8 @@ static int arrival_compare(const void *a, const void *b)
     return order != 0 ? order : x->ordinal - y->ordinal;
 }
 
-/* Where a recipient stands among those of its user that arrive now: place 1 … of; 0 of 0 for scheduled ones. */
+/* Where a recipient stands among those of its user that arrive now: place 1 … of; 0 of 0 for scheduled ones.
+ */
 struct place {
     int place, of;
 };
@@ -98,14 +100,16 @@ static void arg_users(struct db_args *args, const struct arrival *arrivals, int 
     db_array_end(&array);
 }
 
-/* ---- arguments of send_insert ------------------------------------------------------------------------------- */
+/* ---- arguments of send_insert
+ * ------------------------------------------------------------------------------- */
 
 static void arg_text_field(struct db_args *args, const struct send_batch *batch, size_t offset)
 {
     struct db_array array;
     db_array_begin(&array, args);
     for (int i = 0; i < batch->content_count; i++)
-        db_array_text(&array, *(const struct str *)(const void *)((const char *)&batch->contents[i] + offset));
+        db_array_text(&array,
+                      *(const struct str *)(const void *)((const char *)&batch->contents[i] + offset));
     db_array_end(&array);
 }
 
@@ -207,7 +211,8 @@ static void arg_arriving_ids(struct db_args *args, const struct send_batch *batc
     db_array_end(&array);
 }
 
-/* ---- sending ------------------------------------------------------------------------------------------------ */
+/* ---- sending
+ * ------------------------------------------------------------------------------------------------ */
 
 void send_prepare(struct send_batch *batch)
 {
@@ -259,7 +264,8 @@ enum result send_queue(struct db *db, struct arena *arena, struct send_batch *ba
     return db_queue(db, &query_send_plan, &plan, error);
 }
 
-/* ---- what to announce --------------------------------------------------------------------------------------- */
+/* ---- what to announce
+ * --------------------------------------------------------------------------------------- */
 
 /* Columns of send_insert. */
 enum { GOT_ORDINAL, GOT_ID, GOT_INSERTED, GOT_IN_INBOX, GOT_EPOCH, GOT_REV, GOT_UNREAD, GOT_UNSEEN, GOT_TOP };
@@ -303,8 +309,8 @@ static struct str new_event(struct arena *arena, const struct send_batch *batch,
     return event;
 }
 
-/* One change for each arrival, in lock order. A user's changes cover the revs that its feed was moved by without
- * a gap: what did not arrive after all is covered by the next one, or by an empty one. */
+/* One change for each arrival, in lock order. A user's changes cover the revs that its feed was moved by
+ * without a gap: what did not arrive after all is covered by the next one, or by an empty one. */
 static int changes_make(struct arena *arena, struct send_batch *batch, const struct db_result *rows,
                         const struct arrival *arrivals, int count, struct feed_change *changes)
 {
@@ -348,8 +354,8 @@ enum result send_collect(struct arena *arena, struct send_batch *batch, struct d
     *count = 0;
     const struct db_result *rows = results[batch->first_result + (batch->has_arrivals ? 1 : 0)];
     if (db_rows(rows) != batch->recipient_count)
-        return error_set(error, RESULT_FAILED, "could not read back a send: %d rows for %d users", db_rows(rows),
-                         batch->recipient_count);
+        return error_set(error, RESULT_FAILED, "could not read back a send: %d rows for %d users",
+                         db_rows(rows), batch->recipient_count);
     for (int i = 0; i < batch->recipient_count; i++) {
         if (!db_is_null(rows, i, GOT_ID))
             batch->recipients[i].id = db_uuid(rows, i, GOT_ID);
@@ -370,12 +376,14 @@ enum result send_collect(struct arena *arena, struct send_batch *batch, struct d
     return RESULT_OK;
 }
 
-/* ---- scheduled ones whose time has come --------------------------------------------------------------------- */
+/* ---- scheduled ones whose time has come
+ * --------------------------------------------------------------------- */
 
-enum result send_queue_due(struct db *db, struct arena *arena, const struct uuid *ids, int count, int results_before,
-                           int *first_result, struct error *error)
+enum result send_queue_due(struct db *db, struct arena *arena, const struct uuid *ids, int count,
+                           int results_before, int *first_result, struct error *error)
 {
-    static const struct db_query *const steps[] = {&query_send_due_lock_feeds, &query_send_due_arrive, &query_send_plan};
+    static const struct db_query *const steps[] = {&query_send_due_lock_feeds, &query_send_due_arrive,
+                                                   &query_send_plan};
     *first_result = results_before;
     for (size_t s = 0; s < sizeof steps / sizeof *steps; s++) {
         struct db_args args = DB_ARGS(arena);
@@ -394,9 +402,10 @@ enum result send_queue_due(struct db *db, struct arena *arena, const struct uuid
 /* Columns of send_due_arrive. */
 enum { DUE_ID, DUE_USER, DUE_ARRIVED, DUE_EPOCH, DUE_REV, DUE_UNREAD, DUE_UNSEEN, DUE_TOP };
 
-/* The rows' contents are not at hand here: one change a user without an event, so that waiting readers fetch it. */
-enum result send_collect_due(struct arena *arena, int tenant, struct db_result *const *results, int first_result,
-                             struct feed_change **changes, int *count, struct error *error)
+/* The rows' contents are not at hand here: one change a user without an event, so that waiting readers fetch
+ * it. */
+enum result send_collect_due(struct arena *arena, int tenant, struct db_result *const *results,
+                             int first_result, struct feed_change **changes, int *count, struct error *error)
 {
     const struct db_result *rows = results[first_result + 1];
     *count = 0;
@@ -417,5 +426,7 @@ enum result send_collect_due(struct arena *arena, int tenant, struct db_result *
             .event = STR_NONE,
         };
     }
-    return arena_failed(arena) ? error_set(error, RESULT_FAILED, "could not announce scheduled notifications: no memory") : RESULT_OK;
+    return arena_failed(arena)
+               ? error_set(error, RESULT_FAILED, "could not announce scheduled notifications: no memory")
+               : RESULT_OK;
 }

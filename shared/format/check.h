@@ -4,14 +4,15 @@
 #include "core/str.h"
 #include <stdbool.h>
 
-bool check_id(struct str s);          /* [A-Za-z0-9._~@|-]{1,128}: ids that a tenant chooses */
-bool check_slug(struct str s);        /* [a-z0-9][a-z0-9._-]{0,63}: types, categories */
-bool check_email(struct str s);       /* dot-atom@domain, RFC 5321 limits; no quotes, no literals, no control characters */
-bool check_phone(struct str s);       /* E.164: ^\+[1-9][0-9]{6,14}$ */
-bool check_locale(struct str s);      /* BCP 47: language[-Script][-REGION][-variant…] */
-bool check_time_zone(struct str s);   /* the form of an IANA name; that it exists, the database says */
-bool check_origin(struct str s);      /* scheme://host[:port] in lower case, nothing after */
-bool check_printable(struct str s);   /* ASCII 0x21..0x7e, at least one */
+bool check_id(struct str s);   /* [A-Za-z0-9._~@|-]{1,128}: ids that a tenant chooses */
+bool check_slug(struct str s); /* [a-z0-9][a-z0-9._-]{0,63}: types, categories */
+bool check_email(
+    struct str s); /* dot-atom@domain, RFC 5321 limits; no quotes, no literals, no control characters */
+bool check_phone(struct str s);        /* E.164: ^\+[1-9][0-9]{6,14}$ */
+bool check_locale(struct str s);       /* BCP 47: language[-Script][-REGION][-variant…] */
+bool check_time_zone(struct str s);    /* the form of an IANA name; that it exists, the database says */
+bool check_origin(struct str s);       /* scheme://host[:port] in lower case, nothing after */
+bool check_printable(struct str s);    /* ASCII 0x21..0x7e, at least one */
 bool check_header_value(struct str s); /* no control characters: may be put into a header */
 
 struct url {

@@ -1,9 +1,9 @@
 #ifndef BELFRY_FORMAT_CURSOR_H
 #define BELFRY_FORMAT_CURSOR_H
 /*
- * Cursors: opaque base64url text naming a place. A feed cursor names epoch and rev in one or several feeds and its time of
- * issue; a page cursor names the last row of a list. They carry no authority: what they name is read under the
- * caller's own rights, so a forged one sees nothing foreign.
+ * Cursors: opaque base64url text naming a place. A feed cursor names epoch and rev in one or several feeds
+ * and its time of issue; a page cursor names the last row of a list. They carry no authority: what they name
+ * is read under the caller's own rights, so a forged one sees nothing foreign.
  */
 #include "core/buf.h"
 #include "core/str.h"
@@ -27,7 +27,7 @@ struct cursor {
 
 /* Marks out as failed if a name is empty or above 255 bytes, or a number negative. */
 void cursor_write(struct buf *out, const struct cursor *cursor);
-bool cursor_parse(struct str text, struct cursor *cursor) MUST_CHECK; /* false: malformed */
+bool cursor_parse(struct str text, struct cursor *cursor) MUST_CHECK;                 /* false: malformed */
 const struct cursor_place *cursor_find(const struct cursor *cursor, struct str feed); /* NULL if not there */
 
 /* A page cursor is a kind letter and one number or uuid: the row after which the next page begins. */

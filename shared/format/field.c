@@ -19,8 +19,8 @@ static const long long INT_MOST = 1LL << 53; /* what every JSON reader keeps exa
 
 /* ---- faults ---- */
 
-__attribute__((format(printf, 4, 0))) static void fault_put(struct faults *faults, struct str where, bool is_parameter, const char *format,
-                      va_list args)
+__attribute__((format(printf, 4, 0))) static void
+fault_put(struct faults *faults, struct str where, bool is_parameter, const char *format, va_list args)
 {
     faults->total++;
     if (faults->count == FAULTS_MAX)

@@ -20,18 +20,20 @@ struct str json_str(const json_t *value);
  * LIMIT_JSON_DEPTH, which json_parse() never gives, marks out as failed. */
 void json_write_tree(struct buf *out, const json_t *tree);
 
-/* Writing (json_string and json_null are jansson's, hence text and nil). Commas are the writer's business: `json_key()` puts a comma unless the object just opened. */
+/* Writing (json_string and json_null are jansson's, hence text and nil). Commas are the writer's business:
+ * `json_key()` puts a comma unless the object just opened. */
 void json_open(struct buf *out, char bracket);  /* '{' or '[' ; in an array puts a comma when needed */
 void json_close(struct buf *out, char bracket); /* '}' or ']' */
 void json_key(struct buf *out, const char *name);
-void json_text(struct buf *out, struct str s); /* quoted and escaped; invalid UTF-8 becomes U+FFFD */
+void json_text(struct buf *out, struct str s);         /* quoted and escaped; invalid UTF-8 becomes U+FFFD */
 void json_text_or_null(struct buf *out, struct str s); /* STR_NONE writes null */
 void json_int(struct buf *out, int64_t value);
 void json_bool(struct buf *out, bool value);
 void json_nil(struct buf *out);
 void json_raw(struct buf *out, struct str text); /* already JSON; array commas are put */
 
-/* In an array, text/int/bool/nil/raw/open put the comma before themselves when the last byte written is none of
+/* In an array, text/int/bool/nil/raw/open put the comma before themselves when the last byte written is none
+ * of
  * "[{:," nor a space or line feed (so that a value may follow "data: "). */
 
 #endif

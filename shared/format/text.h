@@ -27,14 +27,15 @@ struct uuid {
 };
 /* A new UUIDv7 with now's millisecond, random otherwise; within a thread strictly increasing. */
 struct uuid uuid_new(void);
-struct uuid uuid_at(int64_t unix_us); /* its time is given, the rest random */
+struct uuid uuid_at(int64_t unix_us);                      /* its time is given, the rest random */
 bool uuid_parse(struct str s, struct uuid *id) MUST_CHECK; /* canonical 8-4-4-4-12, either case */
-char *uuid_text(const struct uuid *id, char out[UUID_TEXT_BYTES + 1]); /* lower case, terminated; returns out */
+char *uuid_text(const struct uuid *id,
+                char out[UUID_TEXT_BYTES + 1]); /* lower case, terminated; returns out */
 int64_t uuid_unix_ms(const struct uuid *id);
 
 enum { TIME_TEXT_BYTES = 24 };
-/* "2026-11-20T10:00:00.123Z"; terminated; returns out. Times before 1970 or after 9999 are written as the first
- * or last one between. */
+/* "2026-11-20T10:00:00.123Z"; terminated; returns out. Times before 1970 or after 9999 are written as the
+ * first or last one between. */
 char *time_text(int64_t unix_us, char out[TIME_TEXT_BYTES + 1]);
 /* RFC 3339 with any offset, leap second folded to :59, years 1970 to 9999. */
 bool time_parse(struct str s, int64_t *unix_us) MUST_CHECK;

@@ -7,8 +7,9 @@
  * at), its statements and COMMIT, and all of it goes out in one write and comes back in one read: one round
  * trip. If a statement fails, the server skips what follows and rolls back; the error names the statement.
  *
- * Two ways to wait: db_finish() blocks (handlers, scheduler, belfryctl); db_send() with db_fd(), db_pump() lets a caller
- * with its own loop (the worker) go on in between. One connection belongs to one thread at a time.
+ * Two ways to wait: db_finish() blocks (handlers, scheduler, belfryctl); db_send() with db_fd(), db_pump()
+ * lets a caller with its own loop (the worker) go on in between. One connection belongs to one thread at a
+ * time.
  *
  * A broken connection is reopened by the next db_begin(), with backoff; a connection lost during COMMIT gives
  * RESULT_OFFLINE with error->sqlstate "08007": the outcome is unknown.
@@ -55,11 +56,12 @@ struct db_args {
 #define DB_ARGS(a) ((struct db_args){.arena = (a)})
 void db_arg_null(struct db_args *args);
 void db_arg_text(struct db_args *args, struct str s); /* STR_NONE is NULL */
-void db_arg_cstr(struct db_args *args, const char *s); /* NULL is NULL; must live until the statement is sent */
+void db_arg_cstr(struct db_args *args,
+                 const char *s); /* NULL is NULL; must live until the statement is sent */
 void db_arg_int(struct db_args *args, int64_t n);
 void db_arg_bool(struct db_args *args, bool b);
-void db_arg_uuid(struct db_args *args, const struct uuid *id); /* NULL is NULL */
-void db_arg_time(struct db_args *args, int64_t unix_us);       /* as timestamptz */
+void db_arg_uuid(struct db_args *args, const struct uuid *id);           /* NULL is NULL */
+void db_arg_time(struct db_args *args, int64_t unix_us);                 /* as timestamptz */
 void db_arg_bytes(struct db_args *args, const void *data, size_t bytes); /* bytea, hexadecimal */
 /* Arrays: begin, add elements, end (always: it releases the text). Text elements are quoted. */
 struct db_array {
@@ -77,28 +79,30 @@ void db_array_end(struct db_array *array); /* becomes the next argument */
 
 /* ---- a transaction ---- */
 enum { DB_TENANT_NONE = 0 };
-/* Starts a transaction (connects first if needed, within connect_timeout_ms; fails at once for a while after a
- * failed try): BEGIN, and belfry.tenant and belfry.user for row-level security. user STR("*") is the tenant's
- * service; STR_NONE with DB_TENANT_NONE is nobody. RESULT_OFFLINE if no connection can be had now. One that was
- * left open is abandoned. */
+/* Starts a transaction (connects first if needed, within connect_timeout_ms; fails at once for a while after
+ * a failed try): BEGIN, and belfry.tenant and belfry.user for row-level security. user STR("*") is the
+ * tenant's service; STR_NONE with DB_TENANT_NONE is nobody. RESULT_OFFLINE if no connection can be had now.
+ * One that was left open is abandoned. */
 enum result db_begin(struct db *db, int tenant, struct str user, struct error *error) MUST_CHECK;
 /* Queues one statement; its result comes at the same index from db_finish(). Sends nothing yet: query and
  * arguments must live until then (the args struct itself need not). */
 enum result db_queue(struct db *db, const struct db_query *query, const struct db_args *args,
                      struct error *error) MUST_CHECK;
 /* Queues COMMIT, sends, waits for everything. results[0…count) are the statements' results in order (owned by
- * the arena). On a failure nothing was committed (except sqlstate 08007: unknown), error holds the SQLSTATE and
- * *failed (may be NULL) is the index of the statement, -1 for none of them. 55P03, 40P01, 40001, 57014, class 53
- * and stale prepared statements give RESULT_BUSY, 23505 and 23P01 RESULT_CONFLICT, class 22 and 23514
- * RESULT_INVALID, 42501 RESULT_FORBIDDEN, lost connections RESULT_OFFLINE, others RESULT_FAILED. results and
- * count may be NULL. The transaction is over either way. Gives up after 15 s. */
+ * the arena). On a failure nothing was committed (except sqlstate 08007: unknown), error holds the SQLSTATE
+ * and *failed (may be NULL) is the index of the statement, -1 for none of them. 55P03, 40P01, 40001, 57014,
+ * class 53 and stale prepared statements give RESULT_BUSY, 23505 and 23P01 RESULT_CONFLICT, class 22 and
+ * 23514 RESULT_INVALID, 42501 RESULT_FORBIDDEN, lost connections RESULT_OFFLINE, others RESULT_FAILED.
+ * results and count may be NULL. The transaction is over either way. Gives up after 15 s. */
 enum result db_finish(struct db *db, struct arena *arena, struct db_result *const **results, int *count,
                       int *failed, struct error *error) MUST_CHECK;
 /* Sends what was queued and waits, but leaves the transaction open for statements that depend on the answers:
- * their results count from 0 again. db_finish() then commits; db_abandon() rolls back, and so did a failed step. */
+ * their results count from 0 again. db_finish() then commits; db_abandon() rolls back, and so did a failed
+ * step. */
 enum result db_step(struct db *db, struct arena *arena, struct db_result *const **results, int *count,
                     int *failed, struct error *error) MUST_CHECK;
-/* Ends a transaction without committing; does nothing when there is none. After db_send() it closes the connection. */
+/* Ends a transaction without committing; does nothing when there is none. After db_send() it closes the
+ * connection. */
 void db_abandon(struct db *db);
 /* One statement in its own transaction. */
 enum result db_run(struct db *db, int tenant, struct str user, const struct db_query *query,
@@ -107,20 +111,23 @@ enum result db_run(struct db *db, int tenant, struct str user, const struct db_q
 
 /* ---- without blocking (worker). Like db_finish(), in two halves ---- */
 enum result db_send(struct db *db, struct error *error) MUST_CHECK; /* queues COMMIT and begins to write */
-int db_fd(const struct db *db);                                      /* -1 when not connected */
-uint32_t db_generation(const struct db *db); /* changes with each new connection: its descriptor must be watched anew */
+int db_fd(const struct db *db);                                     /* -1 when not connected */
+uint32_t db_generation(
+    const struct db *db); /* changes with each new connection: its descriptor must be watched anew */
 bool db_wants_write(const struct db *db);
-/* Reads and writes what can be without waiting. True when the transaction in progress has ended (well or not):
- * then db_finish() returns at once. Call it when the descriptor is ready and about once a second while a
- * transaction is on its way: it keeps the 15 s deadline. Without one it drops a connection that the server closed. */
+/* Reads and writes what can be without waiting. True when the transaction in progress has ended (well or
+ * not): then db_finish() returns at once. Call it when the descriptor is ready and about once a second while
+ * a transaction is on its way: it keeps the 15 s deadline. Without one it drops a connection that the server
+ * closed. */
 bool db_pump(struct db *db);
 
 /* ---- rows ---- */
 int db_rows(const struct db_result *r);
 int64_t db_affected(const struct db_result *r);
 bool db_is_null(const struct db_result *r, int row, int column);
-struct str db_text(const struct db_result *r, int row, int column); /* STR_NONE for NULL; NUL-terminated view */
-int64_t db_int(const struct db_result *r, int row, int column);     /* 0 for NULL */
+struct str db_text(const struct db_result *r, int row,
+                   int column);                                 /* STR_NONE for NULL; NUL-terminated view */
+int64_t db_int(const struct db_result *r, int row, int column); /* 0 for NULL */
 bool db_bool(const struct db_result *r, int row, int column);
 struct uuid db_uuid(const struct db_result *r, int row, int column);
 /* timestamptz selected as `(extract(epoch from x)*1000000)::bigint`: use db_int. bytea: */

@@ -49,8 +49,8 @@ struct http_transfer {
     struct str body;
     size_t body_read;
     bool public_only;
-    bool refused;   /* an address was */
-    char *text;     /* URL, headers and addresses, each terminated */
+    bool refused; /* an address was */
+    char *text;   /* URL, headers and addresses, each terminated */
     size_t text_bytes;
     struct curl_slist headers[HTTP_HEADERS_MAX + 2], recipient;
     char error_text[CURL_ERROR_SIZE];

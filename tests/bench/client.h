@@ -59,7 +59,8 @@ static inline struct sockaddr_in client_address(const char *text)
     return address;
 }
 
-static inline void client_connect(struct client *c, const struct sockaddr_in *address, int epoll_fd, void *tag)
+static inline void client_connect(struct client *c, const struct sockaddr_in *address, int epoll_fd,
+                                  void *tag)
 {
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (c->fd < 0 || connect(c->fd, (const struct sockaddr *)address, sizeof *address) != 0)

@@ -1,6 +1,6 @@
 /*
- * The reference for deliveries: libcurl's multi interface alone, posting a body of a delivery's size over and over
- * with so many in flight. No queue, no database, no rendering.
+ * The reference for deliveries: libcurl's multi interface alone, posting a body of a delivery's size over and
+ * over with so many in flight. No queue, no database, no rendering.
  *
  *   curl_alone URL IN_FLIGHT REQUESTS [CA_FILE]
  *
@@ -58,7 +58,8 @@ int main(int argc, char **argv)
     headers = curl_slist_append(headers, "Expect:");
     headers = curl_slist_append(headers, "webhook-id: msg_00000000-0000-7000-8000-000000000000_1");
     headers = curl_slist_append(headers, "webhook-timestamp: 1700000000");
-    headers = curl_slist_append(headers, "webhook-signature: v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    headers =
+        curl_slist_append(headers, "webhook-signature: v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
     CURLM *multi = curl_multi_init();
     curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, in_flight);
 
@@ -84,7 +85,8 @@ int main(int argc, char **argv)
             curl_multi_poll(multi, NULL, 0, 100, NULL);
     }
     double seconds = now_s() - began_s;
-    printf("{\"requests\":%ld,\"seconds\":%.3f,\"perSecond\":%.1f,\"failed\":%ld}\n", done, seconds, (double)done / seconds, failed);
+    printf("{\"requests\":%ld,\"seconds\":%.3f,\"perSecond\":%.1f,\"failed\":%ld}\n", done, seconds,
+           (double)done / seconds, failed);
     curl_multi_cleanup(multi);
     curl_slist_free_all(headers);
     return failed ? 1 : 0;

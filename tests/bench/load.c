@@ -3,9 +3,9 @@
  *
  *   load HOST:PORT CONNECTIONS SECONDS REQUESTS
  *
- * REQUESTS is a file of raw HTTP/1.1 requests, separated by a NUL; each turn takes one at random. In a request
- * the text @@@@@@@@ is replaced by a number that is never repeated. Prints one JSON object: requests, seconds,
- * perSecond, p50, p99 (milliseconds) and how often each status came.
+ * REQUESTS is a file of raw HTTP/1.1 requests, separated by a NUL; each turn takes one at random. In a
+ * request the text @@@@@@@@ is replaced by a number that is never repeated. Prints one JSON object: requests,
+ * seconds, perSecond, p50, p99 (milliseconds) and how often each status came.
  */
 #include "client.h"
 
@@ -87,7 +87,8 @@ static void on_readable(struct load *load, struct slot *slot)
 
 static void print(struct load *load, double seconds)
 {
-    printf("{\"requests\":%zu,\"seconds\":%.3f,\"perSecond\":%.1f,", load->done, seconds, (double)load->done / seconds);
+    printf("{\"requests\":%zu,\"seconds\":%.3f,\"perSecond\":%.1f,", load->done, seconds,
+           (double)load->done / seconds);
     printf("\"p50\":%.3f,", percentile_ms(load->latencies, load->done, 50));
     printf("\"p99\":%.3f,\"statuses\":{", percentile_ms(load->latencies, load->done, 99));
     const char *comma = "";

@@ -1,18 +1,18 @@
 /*
- * Thousands of waiting clients and somebody who sends to them, in one process, so that one clock measures both ends.
+ * Thousands of waiting clients and somebody who sends to them, in one process, so that one clock measures
+ * both ends.
  *
  *   waiters HOST:PORT TOKENS SENDS
  *
- * TOKENS: a line with a user's token for each waiter. SENDS: for each waiter a raw HTTP request that sends to its
- * user, separated by NUL, with a title of `n@@@@@@@@`, whose @ become the number of the send. Every waiter long-polls on a
- * connection of its own, follows its cursor and polls again at once.
+ * TOKENS: a line with a user's token for each waiter. SENDS: for each waiter a raw HTTP request that sends to
+ * its user, separated by NUL, with a title of `n@@@@@@@@`, whose @ become the number of the send. Every
+ * waiter long-polls on a connection of its own, follows its cursor and polls again at once.
  *
  * Commands on standard input, one JSON line of answer each:
  *   stats              waiters, polls answered, notifications received, errors
  *   run RATE SECONDS   sends at that rate to waiters at random; then waits (at most 10 s) for what was sent.
- *                      wake: from the first byte of the send to the last byte at the waiting client; commit: to
- *                      the last byte of the send's own answer. lost and repeated must be 0.
- *   quit
+ *                      wake: from the first byte of the send to the last byte at the waiting client; commit:
+ * to the last byte of the send's own answer. lost and repeated must be 0. quit
  */
 #include "client.h"
 
@@ -48,14 +48,16 @@ static struct {
     int64_t next_ns, interval_ns, end_ns, drain_ns;
 } bench;
 
-/* ---- polling ------------------------------------------------------------------------------------------------ */
+/* ---- polling
+ * ------------------------------------------------------------------------------------------------ */
 
 static void poll_again(struct waiter *w)
 {
     char request[REQUEST_BYTES_MAX];
-    int bytes = snprintf(request, sizeof request,
-                         "GET /api/v1/poll?wait=25&client=w%d%s%s HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer %s\r\n\r\n",
-                         w->number, w->cursor[0] ? "&cursor=" : "", w->cursor, w->token);
+    int bytes = snprintf(
+        request, sizeof request,
+        "GET /api/v1/poll?wait=25&client=w%d%s%s HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer %s\r\n\r\n",
+        w->number, w->cursor[0] ? "&cursor=" : "", w->cursor, w->token);
     if (bytes <= 0 || (size_t)bytes >= sizeof request)
         fail("write a poll");
     w->waiting = w->cursor[0] != '\0';
@@ -140,7 +142,8 @@ static void connect_some(void)
     }
 }
 
-/* ---- sending ------------------------------------------------------------------------------------------------ */
+/* ---- sending
+ * ------------------------------------------------------------------------------------------------ */
 
 static void send_one(struct waiter *sender)
 {
@@ -198,7 +201,8 @@ static void send_due(int64_t at_ns)
     }
 }
 
-/* ---- commands ----------------------------------------------------------------------------------------------- */
+/* ---- commands
+ * ----------------------------------------------------------------------------------------------- */
 
 static int waiting_count(void)
 {
@@ -210,8 +214,9 @@ static int waiting_count(void)
 
 static void print_stats(void)
 {
-    printf("{\"waiters\":%d,\"waiting\":%d,\"polls\":%lu,\"received\":%lu,\"errors\":%lu,\"reconnects\":%lu}\n", bench.count,
-           waiting_count(), bench.polls, bench.received, bench.errors, bench.reconnects);
+    printf(
+        "{\"waiters\":%d,\"waiting\":%d,\"polls\":%lu,\"received\":%lu,\"errors\":%lu,\"reconnects\":%lu}\n",
+        bench.count, waiting_count(), bench.polls, bench.received, bench.errors, bench.reconnects);
 }
 
 static void run_begin(double rate, double seconds)
@@ -231,9 +236,12 @@ static void run_end(void)
     size_t wakes = (size_t)bench.wakes, commits = (size_t)bench.commits;
     printf("{\"sent\":%d,\"woken\":%d,\"lost\":%d,\"repeated\":%d,\"errors\":%lu,", bench.sent, bench.wakes,
            bench.sent - bench.wakes, bench.repeated, bench.errors);
-    printf("\"wakeP50\":%.3f,\"wakeP90\":%.3f,", percentile_ms(bench.wake_ns, wakes, 50), percentile_ms(bench.wake_ns, wakes, 90));
-    printf("\"wakeP99\":%.3f,\"wakeMax\":%.3f,", percentile_ms(bench.wake_ns, wakes, 99), percentile_ms(bench.wake_ns, wakes, 100));
-    printf("\"commitP50\":%.3f,\"commitP99\":%.3f}\n", percentile_ms(bench.commit_ns, commits, 50), percentile_ms(bench.commit_ns, commits, 99));
+    printf("\"wakeP50\":%.3f,\"wakeP90\":%.3f,", percentile_ms(bench.wake_ns, wakes, 50),
+           percentile_ms(bench.wake_ns, wakes, 90));
+    printf("\"wakeP99\":%.3f,\"wakeMax\":%.3f,", percentile_ms(bench.wake_ns, wakes, 99),
+           percentile_ms(bench.wake_ns, wakes, 100));
+    printf("\"commitP50\":%.3f,\"commitP99\":%.3f}\n", percentile_ms(bench.commit_ns, commits, 50),
+           percentile_ms(bench.commit_ns, commits, 99));
     bench.interval_ns = 0;
 }
 
@@ -316,7 +324,8 @@ int main(int argc, char **argv)
         connect_some();
         int64_t at_ns = now_ns();
         send_due(at_ns);
-        if (bench.interval_ns > 0 && at_ns >= bench.end_ns && (bench.wakes >= bench.sent || at_ns >= bench.drain_ns))
+        if (bench.interval_ns > 0 && at_ns >= bench.end_ns &&
+            (bench.wakes >= bench.sent || at_ns >= bench.drain_ns))
             run_end();
     }
     return 0;

@@ -2,8 +2,8 @@
 #define BELFRY_TESTS_FUZZ_H
 /*
  * A fuzz target is one function that takes any bytes and must neither crash nor break a promise that it
- * asserts. Build it with clang's -fsanitize=fuzzer to search; without that, tests/fuzz/main.c runs it over the
- * files named on the command line, which is how the corpus is replayed by the tests.
+ * asserts. Build it with clang's -fsanitize=fuzzer to search; without that, tests/fuzz/main.c runs it over
+ * the files named on the command line, which is how the corpus is replayed by the tests.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -171,7 +171,8 @@ static void links_may_name_a_place_in_a_page(void **state)
 {
     (void)state;
     expect(check_link,
-           LIST("https://a.example/#/orders/12?x=[1]", "https://a.example#top", "http://a.example/a?b#", "https://a.example/"),
+           LIST("https://a.example/#/orders/12?x=[1]", "https://a.example#top", "http://a.example/a?b#",
+                "https://a.example/"),
            LIST("", "#top", "https://a.example/#a#b", "https://a.example/#a b", "https://a.example/#<x>",
                 "https://a.example/#\r\n", "https://a.example/#%2", "javascript:alert(1)#https://a.example"));
     char text[LIMIT_URL_BYTES + 2] = "https://a.example/#";

@@ -23,8 +23,8 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct feed_run run_of(void **state, const char *mark, const char *const *members, int count, int64_t from,
-                              int64_t least)
+static struct feed_run run_of(void **state, const char *mark, const char *const *members, int count,
+                              int64_t from, int64_t least)
 {
     struct str views[80];
     for (int i = 0; i < count; i++)
@@ -134,8 +134,8 @@ static void a_malformed_wake_is_refused(void **state)
 {
     (void)state;
     struct feed_wake wake;
-    static const char *const bad[] = {"", "x", "1", "1 2", "1 2 3", "0 1 1 k", "1 g 1 k", "1 1 -1 k", "1  1 k",
-                                      "1 11111111111111111 1 k"};
+    static const char *const bad[] = {"",        "x",       "1",        "1 2",    "1 2 3",
+                                      "0 1 1 k", "1 g 1 k", "1 1 -1 k", "1  1 k", "1 11111111111111111 1 k"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_false(feed_wake_parse(str_from(bad[i]), &wake));
 }

@@ -175,7 +175,7 @@ struct fixture {
     _Atomic int reads, wants, sweeps;
     _Atomic bool revoked, erased; /* erased: there is no feed any more */
     _Atomic int64_t least_rev;    /* of the last want */
-    size_t event_bytes; /* filler in an event */
+    size_t event_bytes;           /* filler in an event */
     struct auth_identity identity;
 };
 

@@ -1,7 +1,6 @@
 // 8,000 parked long-polls: what they cost in memory, and how soon they hear of a send.
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
-import { address, emptyAnswers, get, post, privateKb, sendToAll, user } from './bench.mjs';
+import { address, get, privateKb, sendToAll } from './bench.mjs';
+import { expectWhole, parkWaiters } from './waiting.mjs';
 
 const WAITERS = 8000;
 const WAKES = 10;
@@ -9,29 +8,7 @@ const RATE = 200;
 const SECONDS = 20;
 
 export async function run(bench) {
-  const stack = await bench.stack({
-    apiEnv: { BELFRY_WAITERS_MAX: String(WAITERS + 500) },
-    webSettings: emptyAnswers(bench),
-  });
-  const tenant = await bench.tenant();
-  await sendToAll(tenant, WAITERS, 'Before');
-  const indices = Array.from({ length: WAITERS }, (_, i) => i);
-  const tokens = bench.file('tokens', indices.map((i) => `${tenant.token(user(i))}\n`).join(''));
-  const sends = bench.file('sends', indices.map((i) => `${post('/api/v1/notifications', tenant.authorization, { to: [user(i)], title: 'n@@@@@@@@' })}\0`).join(''));
-
-  const before = { api: privateKb(stack.pids().api), web: privateKb(stack.pids().web) };
-  const waiters = bench.program('waiters', [address(stack), tokens, sends]);
-  const lines = createInterface({ input: waiters.stdout });
-  const ask = async (command) => {
-    const answer = once(lines, 'line');
-    waiters.stdin.write(`${command}\n`);
-    return JSON.parse((await answer)[0]);
-  };
-  const parked = async () => {
-    const { waiting } = await ask('stats');
-    return waiting === WAITERS && (await metric(stack, 'belfry_parked_requests')) >= WAITERS * 0.99;
-  };
-  await stack.until(parked, 'every waiter is parked', 120_000);
+  const { stack, tenant, ask, parked, before } = await parkWaiters(bench, WAITERS);
   for (let wake = 1; wake <= WAKES; wake++) {
     const { received } = await ask('stats');
     await sendToAll(tenant, WAITERS, `n wake ${wake}`);
@@ -45,14 +22,9 @@ export async function run(bench) {
 
   const reference = await bench.load(address(stack), 1, 3, [get('/empty')]);
   const result = await ask(`run ${RATE} ${SECONDS}`);
-  if (result.lost || result.repeated || result.errors) bench.fault(`lost ${result.lost}, repeated ${result.repeated}, errors ${result.errors}`);
+  expectWhole(bench, result);
   console.log(`  ${result.sent} sends at ${(result.sent / SECONDS).toFixed(0)}/s; empty FastCGI round trip p50 ${reference.p50} ms, p99 ${reference.p99} ms`);
   console.log(`  time to commit (the send's own answer): p50 ${result.commitP50} ms, p99 ${result.commitP99} ms`);
   console.log(`  wake: p50 ${result.wakeP50} ms, p90 ${result.wakeP90} ms, max ${result.wakeMax} ms; ${(result.wakeP99 / reference.p99).toFixed(1)} times the reference's p99`);
   bench.figure(`wake with ${WAITERS} parked, 99th percentile`, result.wakeP99, { most: 10, unit: ' ms' });
-}
-
-async function metric(stack, name) {
-  const text = await (await fetch(`${stack.url}/metrics`)).text();
-  return text.split('\n').filter((line) => line.startsWith(name)).reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
 }

@@ -55,9 +55,14 @@ async function send(env, title) {
   return response.status === 202;
 }
 
+/** A connection that a killed database leaves behind may cost a 503, which says to come again. */
 const inboxTitles = async (env) => {
-  const response = await fetch(`${env.BELFRY_URL}/api/v1/inbox`, { headers: asUser(env) });
-  return (await response.json()).notifications.map(({ title }) => title);
+  const list = await waitFor(async () => {
+    const response = await fetch(`${env.BELFRY_URL}/api/v1/inbox`, { headers: asUser(env) });
+    const body = await response.json();
+    return response.status === 200 && body.notifications;
+  }, 'the inbox answers');
+  return list.map(({ title }) => title);
 };
 
 /** A new notification reaches the user's inbox and all three receivers. */

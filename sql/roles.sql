@@ -35,7 +35,7 @@ $$;
 -- Time limits belong to the role, so that they hold behind a transaction pooler too. Statements are prepared
 -- once with arrays of any length: planning anew for each would cost more than running them. Such a plan may be
 -- made while a table is still empty and kept when it is large, so everything that only suits small tables is off:
--- queries look rows up by key, from a small driving set (40 times slower otherwise, once the tables had grown).
+-- queries look rows up by key, from a small driving set (tests/api/plans.test.mjs looks at the plans).
 do $$
 declare
     role_name text;

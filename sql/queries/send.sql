@@ -4,8 +4,8 @@
 -- each row that drives it. As a plain join it may read all of a tenant's rows instead, in a plan made when there were
 -- few. And a feed's key is a column of its own before it is looked up by: under row-level security an index only
 -- serves conditions whose every function is leakproof, and || is not. Rows to be changed are found in the same way and
--- then named by their place (ctid), which nobody moves while we hold the feed's lock. (Each of these cost a factor of 20 to
--- 40 where it was missing, measured.)
+-- then named by their place (ctid), which nobody moves while we hold the feed's lock. (Without these
+-- a send slows down with every row that its tenant has; tests/api/plans.test.mjs looks at the plans.)
 
 -- Locks the inboxes of users, in the order of their keys, and takes as many revs and counts as each will get.
 -- $1 users, $2 notifications for each.
